@@ -1,0 +1,231 @@
+"""`Unit`: what a script becomes. C text, and tables of what is in it.
+
+Plain data, picklable, no reference to the AST: with it the runtime needs nothing of the compiler, and a compile cache
+needs nothing else. Records in the ring buffer are laid out as `TupleType((UINT32, *argument_types))`: the number of
+the action, then its arguments. Keys are laid out as `TupleType(keys)`, integers widened to 8 bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bpftrace_py.types import Type
+
+# --- maps
+
+
+@dataclass(frozen=True)
+class ScriptMap:
+    """One `@map` of the script.
+
+    `storage` is how the kernel keeps it:
+      array         one slot, no key; value laid out as TupleType((value, UINT64 set))
+      hash          key TupleType(keys) -> value
+      percpu_array  aggregate without keys; one slot, or one slot a bucket for hist and lhist
+      percpu_hash   aggregate with keys; hist and lhist have the bucket as a last u64 part of the key
+    """
+
+    name: str  # without @; "" for @
+    table: str  # its name in the C text
+    keys: tuple[Type, ...]
+    value: Type
+    storage: str
+    max_entries: int
+
+
+# --- actions: what the kernel asks user space to do, one entry in `Unit.actions` for each place in the script
+
+
+@dataclass(frozen=True)
+class Action:
+    line: int  # of the script, for messages
+
+
+@dataclass(frozen=True)
+class Printf(Action):
+    format: str
+    arguments: tuple[Type, ...]
+
+
+@dataclass(frozen=True)
+class System(Action):
+    format: str
+    arguments: tuple[Type, ...]
+
+
+@dataclass(frozen=True)
+class Cat(Action):
+    format: str
+    arguments: tuple[Type, ...]
+
+
+@dataclass(frozen=True)
+class Time(Action):
+    format: str
+
+
+@dataclass(frozen=True)
+class Join(Action):
+    """Arguments: u32 count, then `count` strings of `capacity` bytes each (the record has room for `limit`)."""
+
+    delimiter: str
+    capacity: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Exit(Action):
+    pass
+
+
+@dataclass(frozen=True)
+class PrintMap(Action):
+    """`print(@map, top, divisor)`; 0 for those not given."""
+
+    map: str
+    top: int
+    divisor: int
+
+
+@dataclass(frozen=True)
+class PrintValue(Action):
+    """`print(expression)`: one argument of this type."""
+
+    value: Type
+
+
+@dataclass(frozen=True)
+class PrintElement(Action):
+    """`print(@map[keys])`: the arguments are the keys; the value is read by user space."""
+
+    map: str
+    keys: tuple[Type, ...]
+
+
+@dataclass(frozen=True)
+class Clear(Action):
+    map: str
+
+
+@dataclass(frozen=True)
+class Zero(Action):
+    map: str
+
+
+@dataclass(frozen=True)
+class HelperFailed(Action):
+    """`-k`: a helper call failed. Arguments: s64 error."""
+
+    helper: str
+    column: int
+
+
+# --- programs and what they are attached to
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a program is attached. `name` is the probe's full name, as `probe` prints it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Special(Target):
+    """BEGIN, END: run once through BPF_PROG_TEST_RUN."""
+
+
+@dataclass(frozen=True)
+class Tracepoint(Target):
+    category: str
+    event: str
+
+
+@dataclass(frozen=True)
+class RawTracepoint(Target):
+    event: str
+
+
+@dataclass(frozen=True)
+class Timer(Target):
+    """`interval` (one CPU) and `profile` (`every_cpu`): either `frequency` in Hz or `period` in ns is not 0."""
+
+    frequency: int
+    period: int
+    every_cpu: bool
+
+
+@dataclass(frozen=True)
+class PerfEvent(Target):
+    """`software` and `hardware`: perf_event_open(2) type, config and sample period, on every CPU (of `pid`, if set)."""
+
+    type: int
+    config: int
+    period: int
+
+
+@dataclass(frozen=True)
+class Kprobe(Target):
+    function: str
+    offset: int
+    on_return: bool
+
+
+@dataclass(frozen=True)
+class Fentry(Target):
+    """`kfunc`, `kretfunc`."""
+
+    function: str
+    on_return: bool
+
+
+@dataclass(frozen=True)
+class Uprobe(Target):
+    """`offset` is the place in the file. `pid` -1: every process."""
+
+    path: str
+    function: str
+    offset: int
+    on_return: bool
+    pid: int = -1
+    semaphore: int = 0  # file offset of a USDT semaphore
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One target of a program. `cookie` is what the program reads to tell its targets apart; None if it does not ask."""
+
+    target: Target
+    cookie: int | None = None
+
+
+@dataclass(frozen=True)
+class ProgramSpec:
+    """One BPF program. `kind` is its type: `raw_tracepoint`, `tracepoint`, `kprobe`, `perf_event`, `fentry`, `fexit`."""
+
+    function: str  # its name in the C text
+    kind: str
+    attachments: tuple[Attachment, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    name: str  # of the script
+    c_source: str
+    programs: tuple[ProgramSpec, ...]
+    maps: tuple[ScriptMap, ...]
+    actions: tuple[Action, ...]
+    probe_names: tuple[str, ...] = ()  # what the values of `probe` index
+    function_names: tuple[str, ...] = ()
+    events: str | None = None  # C name of the ring buffer, None if nothing is sent
+    want_wakeup: str | None = None  # u64[1] array: user space sets it to be woken by the next event
+    lost: str | None = None  # u64 per-CPU array: [0] events that found no room, [1 + i] updates that map i refused
+    pending: str | None = None  # u64 array, one slot an action: set where a control action found no room in `events`
+    kernel_stacks: str | None = None
+    user_stacks: str | None = None
+    probe_count: int = 0  # what "Attaching N probes..." says
+    warnings: tuple[str, ...] = ()
+
+    def program(self, function: str) -> ProgramSpec:
+        return next(p for p in self.programs if p.function == function)

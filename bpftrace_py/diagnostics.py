@@ -1,0 +1,162 @@
+"""What the user is told about a program: a code, a place, a reason, a hint.
+
+The sentences live in `messages.py`, each under a stable code. Passes report into a `Diagnostics` and go on; the
+pipeline stops after a pass that reported errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum
+
+from bpftrace_py.source import Source, Span
+
+
+class Severity(Enum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One kind of diagnostic. `template` is a `str.format` template; `explanation` goes to docs/errors.md."""
+
+    code: str
+    template: str
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A second place that explains the first, such as where a map got its type."""
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    severity: Severity
+    code: str
+    text: str
+    span: Span | None = None
+    hint: str | None = None
+    notes: tuple[Note, ...] = ()
+    source: Source | None = field(default=None, compare=False)
+
+    def render(self, color: bool = False) -> str:
+        """The diagnostic as lines for a terminal: place, sentence, source line, marker, hint."""
+        red, cyan, bold, off = ("\033[31m", "\033[36m", "\033[1m", "\033[0m") if color else ("", "", "", "")
+        label = f"{red if self.severity is Severity.ERROR else cyan}{self.severity.value}[{self.code}]{off}"
+        if self.span is None or self.source is None:
+            lines = [f"{label}: {bold}{self.text}{off}"]
+        else:
+            line, column = self.source.position(self.span.start)
+            lines = [f"{bold}{self.source.name}:{line}:{column}:{off} {label}: {bold}{self.text}{off}"]
+            lines += _excerpt(self.source, self.span, red, off)
+        for note in self.notes:
+            assert self.source is not None
+            line, column = self.source.position(note.span.start)
+            lines.append(f"  {cyan}note:{off} {note.text} ({self.source.name}:{line}:{column})")
+            lines += _excerpt(self.source, note.span, cyan, off)
+        if self.hint:
+            lines.append(f"  {cyan}hint:{off} {self.hint}")
+        return "\n".join(lines)
+
+
+_EXCERPT_WIDTH = 160
+
+
+def _excerpt(source: Source, span: Span, color: str, off: str) -> list[str]:
+    """The source line of a span and a marker under it; a very long line is cut around the span."""
+    line_number, column = source.position(span.start)
+    text = source.line(line_number)
+    begin = column - 1
+    length = max(1, min(span.end - span.start, len(text) - begin))
+    first = max(0, begin - _EXCERPT_WIDTH // 2) if len(text) > _EXCERPT_WIDTH else 0
+    shown = text[first : first + _EXCERPT_WIDTH]
+    length = min(length, max(1, _EXCERPT_WIDTH - (begin - first)))
+    # Tabs keep their width under the marker; control characters must not reach the terminal.
+    margin = "".join("\t" if c == "\t" else " " for c in shown[: begin - first])
+    shown = "".join(c if c == "\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    return [f"    {shown}", f"    {margin}{color}{'^' + '~' * (length - 1)}{off}"]
+
+
+class BpftraceError(Exception):
+    """Anything that keeps a program from running. `diagnostics` says what, `exit_code` is the command's status."""
+
+    exit_code = 1
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        super().__init__("\n".join(d.render() for d in self.diagnostics))
+
+
+class CompileError(BpftraceError):
+    """The program text is wrong."""
+
+
+class HostError(BpftraceError):
+    """The program is right but this machine, kernel or user cannot run it."""
+
+
+class InternalError(BpftraceError):
+    """We made a program that clang or the kernel refused: our bug, never the user's."""
+
+
+def host_error(message: Message, *, hint: str | None = None, **values: object) -> HostError:
+    """An error that has no place in the program text."""
+    return HostError([Diagnostic(Severity.ERROR, message.code, message.template.format(**values), hint=hint)])
+
+
+class Diagnostics:
+    """Collects what the passes report about one source."""
+
+    LIMIT = 50  # a script that is wrong everywhere is told so often, no more
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.reported: list[Diagnostic] = []
+        self._seen: set[tuple[str, Span | None, str]] = set()
+
+    def error(
+        self, message: Message, span: Span | None, *, hint: str | None = None, notes: tuple[Note, ...] = (), **values: object
+    ) -> None:
+        self._report(Severity.ERROR, message, span, hint, notes, values)
+
+    def warning(
+        self, message: Message, span: Span | None, *, hint: str | None = None, notes: tuple[Note, ...] = (), **values: object
+    ) -> None:
+        self._report(Severity.WARNING, message, span, hint, notes, values)
+
+    def _report(
+        self, severity: Severity, message: Message, span: Span | None, hint: str | None, notes: tuple[Note, ...],
+        values: dict[str, object],
+    ) -> None:
+        text = message.template.format(**values)
+        key = (message.code, span, text)
+        if key in self._seen or len(self.reported) >= self.LIMIT:
+            return
+        self._seen.add(key)
+        self.reported.append(Diagnostic(severity, message.code, text, span, hint, notes, self.source))
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [d for d in self.reported if d.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        return [d for d in self.reported if d.severity is Severity.WARNING]
+
+    def raise_errors(self) -> None:
+        """Raise `CompileError` with everything reported if any of it is an error."""
+        if self.errors:
+            raise CompileError(sorted(self.reported, key=lambda d: d.span.start if d.span else -1))
+
+
+def did_you_mean(name: str, known: Iterable[str], form: str = "{}") -> str | None:
+    """The hint "did you mean ...?" if something known is near to `name`."""
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{form.format(close[0])}`?" if close else None

@@ -1,0 +1,485 @@
+"""The types of the language, sized: what a value is and how its bytes are laid out.
+
+Plain data: types travel in a `Unit` from the compiler to the decoder, and may be pickled. Sizes are in bytes.
+The layout in events, keys and values is C's: natural alignment, little padding, the target's byte order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Type:
+    """Base of all types."""
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    @property
+    def alignment(self) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        return type(self).__name__.removesuffix("Type").lower()
+
+
+@dataclass(frozen=True)
+class UnknownType(Type):
+    """Not determined yet."""
+
+
+@dataclass(frozen=True)
+class VoidType(Type):
+    """What a call that is a statement returns; the pointee of `void *`."""
+
+
+@dataclass(frozen=True)
+class IntegerType(Type):
+    width: int = 8
+    signed: bool = True
+    enum: str | None = field(default=None, compare=False)
+
+    @property
+    def size(self) -> int:
+        return self.width
+
+    @property
+    def alignment(self) -> int:
+        return self.width
+
+    def __str__(self) -> str:
+        return f"{'' if self.signed else 'u'}int{self.width * 8}"
+
+
+@dataclass(frozen=True)
+class StringType(Type):
+    """`capacity` bytes, the NUL included. Bytes behind the NUL have no meaning (zero in keys)."""
+
+    capacity: int
+
+    @property
+    def size(self) -> int:
+        return self.capacity
+
+    def __str__(self) -> str:
+        return f"string[{self.capacity}]"
+
+
+@dataclass(frozen=True)
+class BufferType(Type):
+    """`buf()`: a u32 length, then up to `capacity` bytes."""
+
+    capacity: int
+
+    @property
+    def size(self) -> int:
+        return (4 + self.capacity + 3) & ~3
+
+    @property
+    def alignment(self) -> int:
+        return 4
+
+    def __str__(self) -> str:
+        return f"buffer[{self.capacity}]"
+
+
+@dataclass(frozen=True)
+class PointerType(Type):
+    """`space` is `user`, `kernel`, or `context` for memory that the program may load from directly."""
+
+    pointee: Type
+    space: str = "kernel"
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+    def __str__(self) -> str:
+        return f"{self.pointee} *"
+
+
+@dataclass(frozen=True)
+class ArrayType(Type):
+    element: Type
+    count: int
+
+    @property
+    def size(self) -> int:
+        return self.element.size * self.count
+
+    @property
+    def alignment(self) -> int:
+        return self.element.alignment
+
+    def __str__(self) -> str:
+        dimensions = ""
+        element: Type = self
+        while isinstance(element, ArrayType):
+            dimensions += f"[{element.count}]"
+            element = element.element
+        return f"{element}{dimensions}"
+
+
+@dataclass(frozen=True)
+class Bitfield:
+    """Read the field's bytes as an integer, then `>> shift & (1 << width) - 1`."""
+
+    shift: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """A member. `offset` in bytes from the start of the record; `data_loc` marks a tracepoint's `__data_loc`."""
+
+    name: str
+    type: Type
+    offset: int
+    bitfield: Bitfield | None = None
+    data_loc: bool = False
+
+
+@dataclass(frozen=True)
+class RecordType(Type):
+    """A struct or union by name. Its members are in a `ktypes` registry, looked up when needed, since records may
+    refer to themselves. `name` has its keyword: "struct path", "union x"; a typedef's record has the typedef's name."""
+
+    name: str
+    byte_size: int = field(default=0, compare=False)
+    align: int = field(default=8, compare=False)
+
+    @property
+    def size(self) -> int:
+        return self.byte_size
+
+    @property
+    def alignment(self) -> int:
+        return self.align
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class FunctionType(Type):
+    """The pointee of a function pointer. It has no size and cannot be read."""
+
+
+@dataclass(frozen=True)
+class TupleType(Type):
+    elements: tuple[Type, ...]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        at, result = 0, []
+        for element in self.elements:
+            at = _align(at, element.alignment)
+            result.append(at)
+            at += element.size
+        return tuple(result)
+
+    @property
+    def size(self) -> int:
+        if not self.elements:
+            return 0
+        return _align(self.offsets[-1] + self.elements[-1].size, self.alignment)
+
+    @property
+    def alignment(self) -> int:
+        return max((e.alignment for e in self.elements), default=1)
+
+    def __str__(self) -> str:
+        return f"({','.join(str(e) for e in self.elements)})"
+
+
+def _align(offset: int, alignment: int) -> int:
+    return (offset + alignment - 1) // alignment * alignment
+
+
+# --- values that user space turns into text: integers in the kernel, each with its own layout
+
+
+@dataclass(frozen=True)
+class StackType(Type):
+    """A stack trace. In memory: u64 id in the stack map, and for a user stack u32 pid, u32 probe id.
+
+    `mode` is `bpftrace` or `perf`, `limit` the number of frames.
+    """
+
+    user: bool
+    mode: str = "bpftrace"
+    limit: int = 127
+
+    @property
+    def size(self) -> int:
+        return 16 if self.user else 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+    def __str__(self) -> str:
+        return "ustack" if self.user else "kstack"
+
+
+@dataclass(frozen=True)
+class KsymType(Type):
+    """`ksym(address)`: u64 address."""
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class UsymType(Type):
+    """`usym(address)`: u64 address, u32 pid, u32 probe id."""
+
+    @property
+    def size(self) -> int:
+        return 16
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class InetType(Type):
+    """`ntop()`: u32 address family (2 or 10), 16 bytes of address."""
+
+    @property
+    def size(self) -> int:
+        return 20
+
+    @property
+    def alignment(self) -> int:
+        return 4
+
+
+@dataclass(frozen=True)
+class MacAddressType(Type):
+    """`macaddr()`: 6 bytes."""
+
+    @property
+    def size(self) -> int:
+        return 6
+
+
+@dataclass(frozen=True)
+class UsernameType(Type):
+    """`username`: u64 uid."""
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class ProbeNameType(Type):
+    """`probe`: u64 index into `Unit.probe_names`."""
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+    def __str__(self) -> str:
+        return "probe"
+
+
+@dataclass(frozen=True)
+class FunctionNameType(Type):
+    """`func` where the attach point tells it: u64 index into `Unit.function_names`."""
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+    def __str__(self) -> str:
+        return "func"
+
+
+@dataclass(frozen=True)
+class TimestampType(Type):
+    """`strftime(format, nsecs)`: u64 nanoseconds since boot; `format` indexes `Unit.strings`."""
+
+    format: str
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class CgroupPathType(Type):
+    """`cgroup_path(id, filter)`: u64 cgroup id."""
+
+    filter: str
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class ErrorNameType(Type):
+    """`strerror(errno)`: u64 errno."""
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class StackModeType(Type):
+    """The bare word `perf` or `bpftrace` as an argument."""
+
+
+# --- aggregates: what a map function makes of a map
+
+
+@dataclass(frozen=True)
+class AggregateType(Type):
+    """Base of the types that only a map can have. Values are kept per CPU and reduced by user space.
+
+    Layout of one CPU's value, all u64/s64: count, sum: (total, set) or (count); min, max: (value, set);
+    avg, stats: (count, total); hist, lhist: one slot a bucket.
+    """
+
+
+@dataclass(frozen=True)
+class CountType(AggregateType):
+    @property
+    def size(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class SumType(AggregateType):
+    signed: bool = True
+
+    @property
+    def size(self) -> int:
+        return 16
+
+
+@dataclass(frozen=True)
+class MinType(AggregateType):
+    signed: bool = True
+
+    @property
+    def size(self) -> int:
+        return 16
+
+
+@dataclass(frozen=True)
+class MaxType(AggregateType):
+    signed: bool = True
+
+    @property
+    def size(self) -> int:
+        return 16
+
+
+@dataclass(frozen=True)
+class AvgType(AggregateType):
+    signed: bool = True
+
+    @property
+    def size(self) -> int:
+        return 16
+
+
+@dataclass(frozen=True)
+class StatsType(AggregateType):
+    signed: bool = True
+
+    @property
+    def size(self) -> int:
+        return 16
+
+
+@dataclass(frozen=True)
+class HistType(AggregateType):
+    """A log2 histogram. Bucket 0: negative, 1: zero, 2: one, n + 2: [2**n, 2**(n+1))."""
+
+    BUCKETS = 65
+
+    @property
+    def size(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class LhistType(AggregateType):
+    """A linear histogram. Bucket 0: below `low`; the last: `high` and above."""
+
+    low: int
+    high: int
+    step: int
+
+    @property
+    def buckets(self) -> int:
+        return (self.high - self.low) // self.step + 2
+
+    @property
+    def size(self) -> int:
+        return 8
+
+
+UNKNOWN = UnknownType()
+VOID = VoidType()
+INT64 = IntegerType(8, True)
+UINT64 = IntegerType(8, False)
+INT32 = IntegerType(4, True)
+UINT32 = IntegerType(4, False)
+BOOL = IntegerType(8, True)
+KSYM = KsymType()
+USYM = UsymType()
+INET = InetType()
+MAC_ADDRESS = MacAddressType()
+USERNAME = UsernameType()
+PROBE_NAME = ProbeNameType()
+FUNCTION_NAME = FunctionNameType()
+ERROR_NAME = ErrorNameType()
+STACK_MODE = StackModeType()
+COUNT = CountType()
+HIST = HistType()
+
+
+def integer(width: int, signed: bool) -> IntegerType:
+    return IntegerType(width, signed)
