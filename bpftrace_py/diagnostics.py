@@ -105,6 +105,8 @@ class HostError(BpftraceError):
 class InternalError(BpftraceError):
     """We made a program that clang or the kernel refused: our bug, never the user's."""
 
+    log = ""  # all that clang or the verifier said
+
 
 def host_error(message: Message, *, hint: str | None = None, **values: object) -> HostError:
     """An error that has no place in the program text."""
@@ -141,6 +143,10 @@ class Diagnostics:
             return
         self._seen.add(key)
         self.reported.append(Diagnostic(severity, message.code, text, span, hint, notes, self.source))
+
+    def extend(self, other: Diagnostics) -> None:
+        """Take over what was reported into another one for the same source."""
+        self.reported += [d for d in other.reported if d not in self.reported]
 
     @property
     def errors(self) -> list[Diagnostic]:

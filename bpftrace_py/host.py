@@ -27,6 +27,9 @@ class KernelTypes(Protocol):
     def function(self, name: str) -> tuple[tuple[tuple[str, Type], ...], Type] | None:
         """The named parameters and the return type of a kernel function."""
 
+    def function_listing(self, name: str) -> list[str] | None:
+        """Its parameters as `-lv` prints them, one line each."""
+
     def record_names(self) -> Iterable[str]:
         """All record names, for "did you mean"."""
 

@@ -24,8 +24,238 @@ UNTERMINATED_STRING = _message("E0103", "this string is not terminated")
 UNTERMINATED_COMMENT = _message("E0104", "this comment is not terminated")
 UNEXPECTED_END = _message("E0105", "the program ends here, but {expected} was expected")
 INTEGER_TOO_LARGE = _message("E0106", "{text} does not fit in 64 bits")
-INVALID_ESCAPE = _message("E0107", "unknown escape sequence {text!r}")
+INVALID_ESCAPE = _message("E0107", "unknown escape sequence `{text}`")
 TOO_DEEP = _message("E0108", "this is nested too deeply", "The parser follows up to a fixed number of nested expressions and blocks.")
+BAD_INTEGER = _message("E0109", "`{text}` is not a number: {reason}")
+BAD_POSITIONAL = _message("E0110", "`{text}` is not a parameter: they are `$1`, `$2`, ... and their count is `$#`")
+
+NO_PROBES = _message("E0120", "the program has no probes")
+
+# E02: probes
+UNKNOWN_PROBE_TYPE = _message("E0201", "`{name}` is not a probe type")
+UNSUPPORTED_PROBE_TYPE = _message("E0202", "`{name}` probes are not supported")
+WRONG_PROBE_PARTS = _message("E0203", "`{type}` probes are written `{syntax}`")
+EMPTY_PROBE_PART = _message("E0204", "the {part} of this `{type}` probe is missing")
+NO_WILDCARD_HERE = _message("E0205", "the {part} of `{type}` probes cannot have a wildcard")
+BAD_PROBE_NUMBER = _message("E0206", "the {part} `{text}` is not a number")
+PROBE_NUMBER_RANGE = _message("E0207", "the {part} {text} is out of range: {reason}")
+UNKNOWN_UNIT = _message("E0208", "`{unit}` is not a unit of time for `{type}` probes")
+UNKNOWN_PERF_EVENT = _message("E0209", "`{name}` is not a {type} event")
+UNKNOWN_TRACEPOINT = _message("E0210", "there is no tracepoint `{name}`")
+NO_PROBE_MATCHES = _message("E0211", "no {what} matches `{pattern}`")
+UNKNOWN_KERNEL_FUNCTION = _message("E0212", "the kernel has no function `{name}`")
+TEXT_AFTER_PARAMETER = _message("E0213", "`{text}` follows the positional parameter `{parameter}`")
+SPECIAL_PROBE_TWICE = _message("E0214", "there is more than one {name} probe")
+PROBES_NOT_KNOWN = _message(
+    "E0215", "which {what} there are is not known, so that `{pattern}` cannot be matched",
+    "A wildcard needs the list of what exists. For tracepoints it is in tracefs, which root can mount.",
+)
+NO_BINARY = _message("E0216", "`{name}` {reason}")
+BAD_BINARY = _message("E0217", "`{name}` cannot be traced: {reason}")
+UNKNOWN_USER_FUNCTION = _message("E0218", "`{binary}` has no function `{name}`")
+STRIPPED_BINARY = _message(
+    "E0219", "`{binary}` is stripped: of its functions only those that it exports have names, and `{name}` is not one",
+    "Symbols can come back from a debug file: install the distribution's debug package for it, or build it without -s.",
+)
+OFFSET_ON_RETURN = _message("E0220", "a `{type}` probe is at the function's return and takes no offset")
+OFFSET_OUTSIDE = _message("E0221", "the offset {offset} is outside of `{function}`, which has {size} bytes")
+MISALIGNED_PROBE = _message(
+    "E0222", "{place} is not where an instruction starts",
+    "A uprobe replaces the first byte of an instruction. In the middle of one it would change what the program does.",
+)
+ADDRESS_NOT_CODE = _message("E0223", "the address {address} is not in the code of `{binary}`")
+UNKNOWN_USDT = _message("E0224", "`{binary}` has no static probe `{name}`")
+NO_USDT_PROBES = _message("E0225", "`{binary}` has no static probes")
+NEEDS_BTF = _message("E0226", "`{type}` probes need the kernel's type information (BTF), and this kernel has none")
+ONLY_VMLINUX = _message("E0227", "`{type}` probes can only be in the kernel itself (`vmlinux`), not in the module `{name}`")
+FUNCTION_WITHOUT_BTF = _message(
+    "E0228", "a `{type}` probe cannot be in `{name}`: the kernel has no type information for it",
+    "Functions that the compiler inlined everywhere, or that are written in assembly, have none. A kprobe may do.",
+)
+UNCHECKED_PROBE_ADDRESS = _message(
+    "W0201", "it cannot be checked that an instruction starts at {place}: if none does, the traced program can crash"
+)
+INDIRECT_FUNCTION = _message(
+    "W0202", "`{name}` chooses its implementation when it is linked, and the probe fires only then",
+    "The dynamic linker calls an indirect function (IFUNC) once a process; later calls go to what it chose.",
+)
+
+# E07: host and kernel
+BCC_MISSING = _message(
+    "E0701", "BCC's Python bindings are not installed",
+    "Programs are compiled by BCC, which comes from the distribution: on Debian the package python3-bpfcc.",
+)
+BCC_OTHER_PYTHON = _message(
+    "E0702", "this Python ({executable}) does not see BCC's bindings, which are installed in {path}",
+    "BCC's bindings belong to the system's Python. A virtual environment sees them if it was made with "
+    "/usr/bin/python3 -m venv --system-site-packages.",
+)
+BCC_WRONG_PACKAGE = _message(
+    "E0703", "the module `bcc` in {path} is not the BPF Compiler Collection",
+    "PyPI has an unrelated package of the same name, which hides the system's.",
+)
+BCC_UNUSABLE = _message("E0704", "BCC's Python bindings cannot be used: {reason}")
+COMPILE_REFUSED = _message(
+    "E0705", "clang refused the C that was generated for {place}: this is a bug in bpftrace-py{excerpt}",
+    "The script is right. Please report it, with the output of the same command with -v.",
+)
+VERIFIER_REFUSED = _message(
+    "E0706", "the kernel refused the program that was generated for {place} ({reason}): this is a bug in bpftrace-py{excerpt}",
+    "The script is right. Please report it, with the output of the same command with -v.",
+)
+NOT_PERMITTED = _message(
+    "E0707", "the kernel does not let this user load BPF programs",
+    "It takes root, or the capabilities CAP_BPF and CAP_PERFMON; kernel lockdown and some containers forbid it even to root.",
+)
+MAP_NOT_CREATED = _message("E0708", "the kernel cannot create the map `{map}`{room}: {reason}")
+TRACEFS_MISSING = _message(
+    "E0709", "tracefs is not mounted, and mounting it failed: {reason}",
+    "The numbers of tracepoints are read from /sys/kernel/tracing.",
+)
+MAP_UNREADABLE = _message("E0710", "the map @{map} cannot be read: {reason}")
+ATTACH_FAILED = _message("E0711", "cannot attach to {probe}: {reason}")
+FENTRY_UNKNOWN_FUNCTION = _message("E0712", "the kernel's BTF has no function {function} for {place}")
+KERNEL_WITHOUT_BPF = _message("E0713", "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)")
+
+NO_FORMAT = _message("E0240", "what `{name}` holds is not known on this machine, so that `args` cannot be read",
+                     "The fields of a tracepoint come from its format file in tracefs.")
+NO_PROTOTYPE = _message("E0241", "the parameters of `{name}` are not known",
+                        "kfunc and kretfunc take them from the kernel's type information (BTF).")
+
+# E03: names and types
+UNKNOWN_IDENTIFIER = _message("E0301", "`{name}` is not a builtin, an enumerator or a constant")
+UNDEFINED_VARIABLE = _message("E0302", "`${name}` is used before anything is assigned to it")
+UNDEFINED_MAP = _message("E0303", "nothing is ever assigned to `@{name}`")
+UNKNOWN_TYPE = _message("E0304", "`{name}` is not the name of a type")
+UNKNOWN_FIELD = _message("E0305", "{record} has no field `{field}`")
+INCOMPLETE_RECORD = _message("E0306", "what is in `{record}` is not known: it is declared, but not defined")
+NOT_A_RECORD = _message("E0307", "`{field}` is asked of a value of type {type}, which has no fields")
+ARROW_OR_DOT = _message("E0308", "the left side is of type {type}", "Fields of a record are reached by `.`, those behind a pointer by `->`.")
+NOT_A_POINTER = _message("E0309", "a value of type {type} is not an address")
+CANNOT_READ = _message("E0310", "a value of type {type} cannot be read")
+NOT_AN_ARRAY = _message("E0311", "a value of type {type} has no elements")
+INDEX_TYPE = _message("E0312", "an index is an integer, not {type}")
+INDEX_RANGE = _message("E0313", "index {index} is outside the array, which has {count} elements")
+NOT_A_TUPLE = _message("E0314", "a value of type {type} is not a tuple")
+TUPLE_RANGE = _message("E0315", "element {index} is outside the tuple, which has {count}")
+TUPLE_ELEMENT = _message("E0316", "a value of type {type} cannot be in a tuple")
+VARIABLE_TYPE = _message("E0317", "`${name}` holds {known}, and cannot be given a value of type {type}")
+BAD_OPERANDS = _message("E0318", "`{operator}` cannot be used on {left} and {right}")
+NEEDS_INTEGER = _message("E0319", "{what} needs an integer, not {type}")
+CONDITION_TYPE = _message("E0320", "a condition is an integer, not {type}")
+TERNARY_TYPES = _message("E0321", "the two sides of `:` are of different types: {then} and {otherwise}")
+BAD_CAST = _message("E0322", "a value of type {type} cannot be cast to {target}")
+CAST_SIZES = _message("E0323", "{type} is of {size} bytes and cannot be cast to {target}, which is of {target_size}")
+CAST_ARRAY_SIZE = _message("E0324", "{type} is of {size} bytes, more than an integer holds")
+NO_SIZE = _message("E0325", "a value of type {type} has no size")
+NO_VALUE = _message("E0326", "there is no value to assign: this is {type}")
+BUILTIN_NOT_HERE = _message("E0327", "`{name}` is not there in a {probe} probe")
+PARAMETER_NOT_NUMERIC = _message("E0328", "the positional parameter ${number} is {text!r}, which is not a number")
+DIVISION_BY_ZERO = _message("E0329", "this divides by zero")
+JUMP_OUTSIDE_LOOP = _message("E0330", "`{kind}` is outside a loop")
+UNROLL_NOT_CONSTANT = _message("E0331", "unroll() needs a number known when compiling")
+UNROLL_RANGE = _message("E0332", "unroll() takes {low} to {high}, not {value}")
+
+# C declarations
+C_ERROR = _message("E0350", "in this C declaration: {reason}")
+HEADER_NOT_FOUND = _message(
+    "E0351", "the header {name} cannot be found",
+    "Headers are looked for in -I directories, beside the script, in the kernel's header tree and among the system's headers. With"
+    " BTF, a header of the kernel may be missing: its types come from BTF.",
+)
+HEADER_NOT_FILE = _message("E0352", "{name} cannot be included: it is not a file")
+UNKNOWN_C_TYPE = _message("E0353", "there is no type `{name}`: neither the script nor its headers nor the kernel's BTF has it")
+C_ERROR_IN_HEADER = _message("E0354", "in {place}, which is included here: {reason}")
+NO_C_PARSER = _message(
+    "E0355", "C declarations and headers need libclang, which cannot be loaded: {reason}",
+    "pip install libclang brings it, and so does Debian's package python3-clang-14.",
+)
+C_PARSER_FAILED = _message("E0356", "libclang gave up on the script's C declarations")
+
+# Where a builtin can be used, by what the probe must offer for it.
+BUILTIN_HINTS: dict[str, str] = {
+    "retval": "kretprobe, uretprobe and kretfunc have it",
+    "func": "kprobe, kretprobe, uprobe, uretprobe, kfunc and kretfunc have it",
+    "argN": "kprobe, uprobe, usdt, rawtracepoint and kfunc have it; a tracepoint has `args`",
+    "sargN": "kprobe and uprobe have it",
+    "args": "tracepoint and kfunc have it",
+}
+
+UNKNOWN_KERNEL_SYMBOL = _message("E0333", "the kernel has no symbol `{name}`, or does not tell its address")
+UNKNOWN_REGISTER = _message("E0334", "{architecture} has no register `{name}`")
+NO_CGROUP = _message("E0335", "there is no cgroup {path!r}")
+
+# E04: functions
+UNKNOWN_FUNCTION = _message("E0401", "there is no function `{name}`")
+ARGUMENT_COUNT = _message("E0402", "{name}() takes {expected} arguments, and is given {given}")
+ARGUMENT_KIND = _message("E0403", "{name}() needs {expected} as its {parameter}, and is given {given}")
+ARGUMENT_RANGE = _message("E0404", "{name}() takes {expected} here, not {value}")
+CALL_IS_STATEMENT = _message("E0405", "{name}() gives no value: it is a statement of its own")
+CALL_NOT_HERE = _message("E0406", "{name}() cannot be used in a {probe} probe, only in {expected}")
+UNSAFE_CALL = _message("E0407", "{name}() acts on the machine, which --safe refuses")
+BAD_FORMAT = _message("E0408", "in the format of {name}(): {problem}")
+FORMAT_COUNT = _message("E0409", "the format of {name}() has {expected} conversions, and {given} values are given")
+FORMAT_TYPE = _message("E0410", "`{conversion}` in {name}() cannot print a value of type {type}")
+BUF_LENGTH = _message("E0411", "buf() needs a length for a value of type {type}")
+BUF_CUT = _message("W0411", "buf() keeps {limit} of {size} bytes", "BPFTRACE_STRLEN raises the limit.")
+STACK_MODE_FIRST = _message("E0412", "{name}() takes the mode first, then the number of frames")
+BAD_ADDRESS = _message("E0413", "{text!r} is not an IP address")
+BAD_SIGNAL = _message("E0414", "there is no signal {text!r}")
+PRINT_TOP = _message("E0415", "print() takes a top and a divisor for a whole map only")
+
+# E05: maps
+MAP_TYPE = _message("E0501", "`@{name}` holds {known}, and cannot be given a value of type {type}")
+KEYS_DIFFER = _message("E0502", "`@{name}` has the keys {known}, and is given {given}")
+KEY_TYPE = _message("E0503", "a value of type {type} cannot be a key")
+AGGREGATE_NEEDS_MAP = _message("E0504", "{name}() is the value of a map, and of nothing else")
+AGGREGATE_AS_VALUE = _message("E0505", "{map} is a {type}() of all CPUs, which has no single value before it is printed")
+LHIST_STEP = _message("E0506", "the step of lhist() is 1 or more, not {step}")
+LHIST_RANGE = _message("E0507", "the range of lhist() is empty: {low} to {high}")
+LHIST_BUCKETS = _message("E0508", "lhist() would have {buckets} buckets, and {limit} is the limit")
+LHIST_WIDE = _message("E0509", "the step {step} of lhist() is larger than its range {range}")
+
+# E06: limits
+TOO_MANY_PROBES = _message("E0601", "the program would attach {count} probes, and {limit} is the limit")
+NOT_YET = _message("E0602", "{what} is not there yet")
+
 
 # E08: options and environment
 BAD_VARIABLE = _message("E0801", "{name}={text!r} is not {expected}")
+BAD_USAGE = _message("E0802", "{problem}", "The command line cannot be understood. The exit status is 2.")
+SCRIPT_UNREADABLE = _message("E0803", "the script {name} cannot be read: {reason}")
+SCRIPT_NOT_TEXT = _message("E0804", "{name} is not a script: it has a NUL byte")
+SCRIPT_TOO_LARGE = _message("E0805", "the script {name} is larger than {limit} bytes")
+OUTPUT_UNWRITABLE = _message("E0806", "the output file {name} cannot be written: {reason}")
+COMMAND_EMPTY = _message("E0807", "the command of -c is empty")
+COMMAND_SYNTAX = _message("E0808", "the command of -c cannot be split into words: {reason}: {command}")
+COMMAND_NOT_STARTED = _message("E0809", "the command {command} of -c cannot be started: {reason}")
+NO_SUCH_PROCESS = _message("E0810", "there is no process with the id {pid}")
+THREAD_NOT_PROCESS = _message("E0811", "{pid} is the id of a thread, not of a process")
+PROCESS_UNUSABLE = _message("E0812", "the process {pid} cannot be watched: {reason}")
+NOT_IN_THIS_BUILD = _message("E0813", "{what} is not there yet")
+
+# E09: run time
+UNSAFE_SYSTEM = _message(
+    "E0901", "a traced string cannot be used in line {line}'s system(): {reason}",
+    "What a traced process chose itself, such as its name, is never given to a shell as code. A script in which that cannot be"
+    " kept is refused; see the description of system() for how to write it.",
+)
+OUTPUT_FAILED = _message("E0902", "the output could not be written: {reason}", "The disk is full, or the file has gone.")
+SYSTEM_FAILED = _message("W0905", "the command of system() in line {line} could not be started: {reason}")
+CAT_FAILED = _message("W0906", "cat() cannot read {path}: {reason}")
+KERNEL_REFUSED = _message("E0903", "the kernel refused what the session needs: {reason}")
+PROBE_NOT_ATTACHED = _message("W0907", "{probe} is not attached: {reason}")
+PROBES_NOT_ATTACHED = _message("W0908", "{count} of {total} probes are not attached")
+DAMAGED_EVENTS = _message(
+    "W0909", "{count} events were not understood: this is a bug in bpftrace-py", "The records in the ring buffer were not as expected."
+)
+HELPER_FAILED = _message("W0904", "{helper} failed: {reason}", "Told with -k (calls that act) and -kk (all calls).")
+EVENTS_LOST = _message(
+    "W0901", "lost {count} events: they came faster than they could be printed",
+    "The buffer between the kernel and bpftrace-py was full. BPFTRACE_RING_BYTES makes it larger.",
+)
+MAP_FULL = _message(
+    "W0902", "the map @{map} is full: it has room for {limit} keys",
+    "Updates of keys that are in the map still work, those of new keys are lost. BPFTRACE_MAP_KEYS_MAX raises the limit.",
+)
+MAP_LOST = _message("W0903", "the map @{map} lost {count} updates, because it was full")

@@ -136,13 +136,19 @@ class Bitfield:
 
 @dataclass(frozen=True)
 class Field:
-    """A member. `offset` in bytes from the start of the record; `data_loc` marks a tracepoint's `__data_loc`."""
+    """A member. `offset` in bytes from the start of the record.
+
+    `data_loc` marks a tracepoint's `__data_loc`: the u32 at `offset` has the length of the data in its upper half and
+    in its lower half where the data are, from the start of the record; with `rel_loc` (`__rel_loc`) too, from the end of
+    that u32. `type` is then a pointer to the data, in kernel memory.
+    """
 
     name: str
     type: Type
     offset: int
     bitfield: Bitfield | None = None
     data_loc: bool = False
+    rel_loc: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,13 @@ the action, then its arguments. Keys are laid out as `TupleType(keys)`, integers
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from bpftrace_py.types import Type
+from bpftrace_py.types import Field, Type
+
+if TYPE_CHECKING:
+    from bpftrace_py.symbols.usdt_notes import UsdtArgument
 
 # --- maps
 
@@ -192,6 +196,15 @@ class Uprobe(Target):
 
 
 @dataclass(frozen=True)
+class Usdt(Uprobe):
+    """One place of a static probe. A probe may have several places, each with its arguments elsewhere: targets of the
+    same name whose `arguments` may differ. `function` is the probe's own name."""
+
+    namespace: str = ""
+    arguments: tuple[UsdtArgument, ...] = ()
+
+
+@dataclass(frozen=True)
 class Attachment:
     """One target of a program. `cookie` is what the program reads to tell its targets apart; None if it does not ask."""
 
@@ -220,11 +233,13 @@ class Unit:
     function_names: tuple[str, ...] = ()
     events: str | None = None  # C name of the ring buffer, None if nothing is sent
     want_wakeup: str | None = None  # u64[1] array: user space sets it to be woken by the next event
-    lost: str | None = None  # u64 per-CPU array: [0] events that found no room, [1 + i] updates that map i refused
+    lost: str | None = None  # u64 per-CPU array: [0] events that found no room, [1 + i] updates that map i refused, [last] stacks
     pending: str | None = None  # u64 array, one slot an action: set where a control action found no room in `events`
+    session: str | None = None  # u64[2] array that the session fills: [0] CLOCK_MONOTONIC ns at the start, [1] pid of -c's command
     kernel_stacks: str | None = None
     user_stacks: str | None = None
     probe_count: int = 0  # what "Attaching N probes..." says
+    records: dict[str, tuple[Field, ...]] = field(default_factory=dict)  # members of the records that may be printed
     warnings: tuple[str, ...] = ()
 
     def program(self, function: str) -> ProgramSpec:

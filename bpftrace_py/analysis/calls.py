@@ -1,0 +1,450 @@
+"""Checking calls: numbers and kinds of arguments from the table in `language/functions.py`, then what each function asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bpftrace_py import messages
+from bpftrace_py.analysis.formats import check_format
+from bpftrace_py.diagnostics import did_you_mean
+from bpftrace_py.language import builtins, functions
+from bpftrace_py.syntax import ast
+from bpftrace_py.types import (
+    AggregateType, ArrayType, AvgType, BufferType, COUNT, CgroupPathType, ERROR_NAME, FunctionType, HIST, INET, INT64, IntegerType,
+    KSYM, LhistType, MAC_ADDRESS, MaxType, MinType, PointerType, RecordType, STACK_MODE, StackModeType, StackType, StatsType,
+    StringType, SumType, TimestampType, Type, UINT64, UNKNOWN, USYM, VOID, VoidType, integer,
+)
+
+if TYPE_CHECKING:
+    from bpftrace_py.analysis.infer import Inference
+
+MAX_LHIST_BUCKETS = 1000
+MAX_STACK = 127
+STACK_MODES = ("bpftrace", "perf", "raw")
+NUMBER = (IntegerType, PointerType)
+
+
+class CallChecker:
+    def __init__(self, inference: Inference) -> None:
+        self._in = inference
+
+    # --- the three places where a call may stand
+
+    def value(self, node: ast.Call) -> Type:
+        """A call inside an expression."""
+        function = self._lookup(node)
+        if function is None:
+            return UNKNOWN
+        if function.aggregate:
+            return self._in.error(messages.AGGREGATE_NEEDS_MAP, node.span, name=node.name,
+                                  hint=f"write `@name = {node.name}(...)`")
+        if function.statement:
+            return self._in.error(messages.CALL_IS_STATEMENT, node.span, name=node.name)
+        return self._check(node, function)
+
+    def aggregate(self, node: ast.Call) -> Type:
+        """The call on the right of `@map = count()`."""
+        function = functions.FUNCTIONS[node.name]
+        return self._check(node, function)
+
+    def statement(self, node: ast.Call) -> None:
+        """A call that stands alone."""
+        node.type = VOID
+        self._check(node, functions.FUNCTIONS[node.name])
+
+    def _lookup(self, node: ast.Call) -> functions.Function | None:
+        function = functions.FUNCTIONS.get(node.name)
+        if function is None:
+            hint = did_you_mean(node.name, functions.FUNCTIONS, "{}()")
+            if builtins.find(node.name) is not None:
+                hint = f"`{node.name}` is a builtin: write it without parentheses"
+            self._in.error(messages.UNKNOWN_FUNCTION, node.name_span if node.name_span.end else node.span, name=node.name, hint=hint)
+            for argument in node.arguments:
+                if not isinstance(argument, ast.Identifier):
+                    self._in.visit(argument)
+        return function
+
+    def _check(self, node: ast.Call, function: functions.Function) -> Type:
+        given, parameters = len(node.arguments), function.parameters
+        if given < function.required or (given > len(parameters) and not function.variadic):
+            return self._in.error(messages.ARGUMENT_COUNT, node.span, name=node.name, given=given,
+                                  expected=_count(function), hint=f"it is {function.signature}")
+        if function.unsafe and self._in.config.safe:
+            self._in.error(messages.UNSAFE_CALL, node.span, name=node.name, hint="leave out --safe to allow it")
+        for argument, parameter in zip(node.arguments, parameters, strict=False):
+            if not self._argument(node, argument, parameter):
+                return self._result_after_error(node, function)
+        for argument in node.arguments[len(parameters):]:
+            self._in.visit(argument)
+        special: Callable[[ast.Call], Type] | None = getattr(self, f"_call_{node.name}", None)
+        return special(node) if special is not None else VOID
+
+    def _result_after_error(self, node: ast.Call, function: functions.Function) -> Type:
+        return UNKNOWN if not function.aggregate else {"count": COUNT, "hist": HIST}.get(node.name, UNKNOWN)
+
+    # --- arguments by kind
+
+    def _argument(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        """Visit an argument and hold it against the parameter's kind."""
+        check = getattr(self, f"_kind_{parameter.kind}")
+        ok: bool = check(call, node, parameter)
+        return ok
+
+    def _wrong(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter, expected: str) -> bool:
+        self._in.error(messages.ARGUMENT_KIND, node.span, name=call.name, parameter=parameter.name, expected=expected,
+                       given=_describe(node), hint=f"it is {functions.FUNCTIONS[call.name].signature}")
+        return False
+
+    def _kind_any(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if call.name == "signal" and isinstance(node, ast.String):
+            node.type = StringType(len(node.value) + 1)
+            return True
+        return self._in.visit(node) is not UNKNOWN
+
+    def _kind_integer(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        type_ = self._in.visit(node)
+        return type_ is not UNKNOWN and (isinstance(type_, NUMBER) or self._wrong(call, node, parameter, "an integer"))
+
+    _POINTER_LIKE = (IntegerType, PointerType, ArrayType, StringType)
+
+    def _kind_pointer(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if isinstance(node, ast.Positional):  # str($1) of a parameter that was not given
+            node.type = INT64
+            return True
+        type_ = self._in.visit(node)
+        return type_ is not UNKNOWN and (isinstance(type_, self._POINTER_LIKE) or self._wrong(call, node, parameter, "an address"))
+
+    def _kind_string(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        type_ = self._in.visit(node)
+        return type_ is not UNKNOWN and (isinstance(type_, StringType) or self._wrong(call, node, parameter, "a string"))
+
+    def _kind_literal(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if isinstance(node, ast.Positional):
+            node.type = INT64
+            return True
+        self._in.visit(node)
+        return isinstance(node, ast.Integer) or self._wrong(call, node, parameter, "a number known when compiling")
+
+    def _kind_text(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if isinstance(node, ast.String):
+            self._in.visit(node)
+            return True
+        return self._wrong(call, node, parameter, "a string literal")
+
+    _kind_format = _kind_text
+
+    def _kind_map(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if not isinstance(node, ast.Map):
+            return self._wrong(call, node, parameter, "a map")
+        if node.keys:
+            return self._wrong(call, node, parameter, "a whole map, without keys")
+        return self._known_map(node)
+
+    def _known_map(self, node: ast.Map) -> bool:
+        info = self._in.maps.get(node.name)
+        if info is None or (info.value is UNKNOWN and self._in.final):
+            if self._in.final:
+                others = [name for name, other in self._in.maps.items() if other.value is not UNKNOWN]
+                self._in.error(messages.UNDEFINED_MAP, node.span, name=node.name, hint=did_you_mean(node.name, others, "@{}"))
+            return False
+        node.type = info.value
+        return True
+
+    def _kind_element(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if not isinstance(node, ast.Map):
+            return self._wrong(call, node, parameter, "a map or an element of it")
+        if not self._known_map(node):
+            return False
+        info = self._in.maps[node.name]
+        if not node.keys and info.keys:
+            return self._wrong(call, node, parameter, f"one element: @{node.name} has keys (clear() deletes them all)")
+        self._in.keys_of(node)
+        return True
+
+    def _kind_printable(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if isinstance(node, ast.Map) and not node.keys:
+            return self._known_map(node)
+        if isinstance(node, ast.Map):
+            self._in.keys_of(node)
+            return self._known_map(node)
+        type_ = self._in.visit(node)
+        if isinstance(type_, (VoidType, FunctionType, StackModeType)):
+            return self._wrong(call, node, parameter, "a value or a map")
+        return type_ is not UNKNOWN
+
+    def _kind_mode(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
+        if isinstance(node, ast.Identifier) and node.name in STACK_MODES:
+            node.type = STACK_MODE
+            return True
+        if isinstance(node, ast.Positional):
+            node.type = INT64
+            return True
+        if isinstance(node, ast.Integer):
+            self._in.visit(node)
+            return True
+        return self._wrong(call, node, parameter, "bpftrace, perf or a number of frames")
+
+    # --- what single functions ask for and give
+
+    def _call_printf(self, node: ast.Call) -> Type:
+        check_format(self._in, node)
+        return VOID
+
+    _call_system = _call_printf
+    _call_cat = _call_printf
+
+    def _call_print(self, node: ast.Call) -> Type:
+        value = node.arguments[0]
+        if len(node.arguments) > 1:
+            if not isinstance(value, ast.Map) or value.keys:
+                return self._in.error(messages.PRINT_TOP, node.arguments[1].span)
+            for argument in node.arguments[1:]:
+                if isinstance(argument, ast.Integer) and argument.value < 0:
+                    return self._in.error(messages.ARGUMENT_RANGE, argument.span, name="print", expected="0 or more", value=argument.value)
+        return VOID
+
+    def _call_count(self, node: ast.Call) -> Type:
+        return COUNT
+
+    def _call_hist(self, node: ast.Call) -> Type:
+        return HIST
+
+    def _signed(self, node: ast.Call) -> bool:
+        type_ = node.arguments[0].type
+        return isinstance(type_, IntegerType) and type_.signed
+
+    def _call_sum(self, node: ast.Call) -> Type:
+        return SumType(self._signed(node))
+
+    def _call_avg(self, node: ast.Call) -> Type:
+        return AvgType(self._signed(node))
+
+    def _call_min(self, node: ast.Call) -> Type:
+        return MinType(self._signed(node))
+
+    def _call_max(self, node: ast.Call) -> Type:
+        return MaxType(self._signed(node))
+
+    def _call_stats(self, node: ast.Call) -> Type:
+        return StatsType(self._signed(node))
+
+    def _call_lhist(self, node: ast.Call) -> Type:
+        low, high, step = (a.value if isinstance(a, ast.Integer) else 0 for a in node.arguments[1:4])
+        if step < 1:
+            return self._in.error(messages.LHIST_STEP, node.arguments[3].span, step=step)
+        if low >= high:
+            return self._in.error(messages.LHIST_RANGE, node.arguments[1].span.to(node.arguments[2].span), low=low, high=high)
+        if (high - low) // step > MAX_LHIST_BUCKETS:
+            return self._in.error(messages.LHIST_BUCKETS, node.span, buckets=(high - low) // step, limit=MAX_LHIST_BUCKETS,
+                                  hint=f"a step of {-(-(high - low) // MAX_LHIST_BUCKETS)} or more will do")
+        if (high - low) < step:
+            return self._in.error(messages.LHIST_WIDE, node.arguments[3].span, step=step, range=high - low)
+        return LhistType(low, high, step)
+
+    def _call_str(self, node: ast.Call) -> Type:
+        capacity = self._in.config.strlen
+        if len(node.arguments) > 1 and isinstance(node.arguments[1], ast.Integer):
+            length = node.arguments[1].value
+            if length < 0:
+                return self._in.error(messages.ARGUMENT_RANGE, node.arguments[1].span, name="str", expected="0 or more", value=length)
+            capacity = min(capacity, length + 1)
+        source = node.arguments[0].type
+        if isinstance(source, StringType):
+            capacity = min(capacity, source.capacity)
+        return StringType(capacity)
+
+    def _call_buf(self, node: ast.Call) -> Type:
+        source = node.arguments[0].type
+        limit = self._in.config.strlen
+        if len(node.arguments) == 1:
+            if not isinstance(source, (ArrayType, StringType)):
+                return self._in.error(messages.BUF_LENGTH, node.span, type=source)
+            if source.size > limit:
+                self._in.diagnostics.warning(messages.BUF_CUT, node.span, size=source.size, limit=limit)
+            return BufferType(min(source.size, limit))
+        if not isinstance(source, (IntegerType, PointerType, ArrayType, StringType)):
+            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="buf", parameter="address",
+                                  expected="an address, an array or a string", given=_describe(node.arguments[0]))
+        length = node.arguments[1]
+        if isinstance(length, ast.Integer):
+            if length.value < 0:
+                return self._in.error(messages.ARGUMENT_RANGE, length.span, name="buf", expected="0 or more", value=length.value)
+            limit = min(limit, max(1, length.value))
+        return BufferType(limit)
+
+    def _call_strncmp(self, node: ast.Call) -> Type:
+        length = node.arguments[2]
+        if isinstance(length, ast.Integer) and length.value < 0:
+            return self._in.error(messages.ARGUMENT_RANGE, length.span, name="strncmp", expected="0 or more", value=length.value)
+        return INT64
+
+    def _space(self, node: ast.Call, space: str) -> Type:
+        type_ = node.arguments[0].type
+        pointee = type_.pointee if isinstance(type_, PointerType) else integer(8, False) if isinstance(type_, IntegerType) else None
+        if pointee is None:
+            return self._in.error(messages.NOT_A_POINTER, node.arguments[0].span, type=type_)
+        return PointerType(pointee, space)
+
+    def _call_kptr(self, node: ast.Call) -> Type:
+        return self._space(node, "kernel")
+
+    def _call_uptr(self, node: ast.Call) -> Type:
+        return self._space(node, "user")
+
+    def _call_bswap(self, node: ast.Call) -> Type:
+        type_ = node.arguments[0].type
+        return integer(type_.width, False) if isinstance(type_, IntegerType) else UINT64
+
+    def _call_ksym(self, node: ast.Call) -> Type:
+        return KSYM
+
+    def _call_usym(self, node: ast.Call) -> Type:
+        return USYM
+
+    def _call_kaddr(self, node: ast.Call) -> Type:
+        return UINT64
+
+    def _call_uaddr(self, node: ast.Call) -> Type:
+        if "uaddr" not in self._in.context.offers:
+            return self._in.error(messages.CALL_NOT_HERE, node.span, name="uaddr", probe=self._in.context.probe_type,
+                                  expected="uprobe, uretprobe and usdt")
+        return PointerType(UINT64, "user")
+
+    def _call_reg(self, node: ast.Call) -> Type:
+        if "reg" not in self._in.context.offers:
+            return self._in.error(messages.CALL_NOT_HERE, node.span, name="reg", probe=self._in.context.probe_type,
+                                  expected="kprobe, uprobe, usdt, profile, software and hardware")
+        return UINT64
+
+    def _stack(self, node: ast.Call, user: bool) -> Type:
+        mode, limit = self._in.config.stack_mode, MAX_STACK
+        for position, argument in enumerate(node.arguments):
+            if isinstance(argument, ast.Identifier):
+                if position:
+                    return self._in.error(messages.STACK_MODE_FIRST, argument.span, name=node.name)
+                mode = argument.name
+            elif isinstance(argument, ast.Integer):
+                if position == 0 and len(node.arguments) > 1:
+                    return self._in.error(messages.STACK_MODE_FIRST, argument.span, name=node.name)
+                if not 1 <= argument.value <= 1024:
+                    return self._in.error(messages.ARGUMENT_RANGE, argument.span, name=node.name, expected="1 to 1024",
+                                          value=argument.value)
+                limit = argument.value
+        return StackType(user, mode, limit)
+
+    def _call_kstack(self, node: ast.Call) -> Type:
+        return self._stack(node, False)
+
+    def _call_ustack(self, node: ast.Call) -> Type:
+        return self._stack(node, True)
+
+    def _call_cgroupid(self, node: ast.Call) -> Type:
+        return UINT64
+
+    def _call_cgroup_path(self, node: ast.Call) -> Type:
+        text = node.arguments[1] if len(node.arguments) > 1 else None
+        return CgroupPathType(text.value if isinstance(text, ast.String) else "")
+
+    def _call_strftime(self, node: ast.Call) -> Type:
+        text = node.arguments[0]
+        assert isinstance(text, ast.String)
+        return TimestampType(text.value)
+
+    def _call_strerror(self, node: ast.Call) -> Type:
+        return ERROR_NAME
+
+    def _call_path(self, node: ast.Call) -> Type:
+        if "path" not in self._in.context.offers:
+            return self._in.error(messages.CALL_NOT_HERE, node.span, name="path", probe=self._in.context.probe_type,
+                                  expected="kfunc and kretfunc")
+        type_ = node.arguments[0].type
+        pointed = type_.pointee if isinstance(type_, PointerType) else type_
+        if not isinstance(pointed, RecordType) or pointed.name != "struct path":
+            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="path", parameter="path",
+                                  expected="a struct path of the kernel", given=_describe(node.arguments[0]))
+        return StringType(self._in.config.strlen)
+
+    def _call_ntop(self, node: ast.Call) -> Type:
+        address = node.arguments[-1]
+        if len(node.arguments) == 2 and not isinstance(node.arguments[0].type, IntegerType):
+            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="ntop", parameter="family",
+                                  expected="an address family such as AF_INET", given=_describe(node.arguments[0]))
+        type_ = address.type
+        if isinstance(type_, IntegerType) or (isinstance(type_, (ArrayType, StringType)) and type_.size in (4, 16)):
+            return INET
+        return self._in.error(messages.ARGUMENT_KIND, address.span, name="ntop", parameter="address",
+                              expected="an integer or an array of 4 or 16 bytes", given=_describe(address))
+
+    def _call_pton(self, node: ast.Call) -> Type:
+        import socket
+
+        text = node.arguments[0]
+        assert isinstance(text, ast.String)
+        family = socket.AF_INET6 if ":" in text.value else socket.AF_INET
+        try:
+            packed = socket.inet_pton(family, text.value)
+        except (OSError, ValueError):
+            return self._in.error(messages.BAD_ADDRESS, text.span, text=text.value)
+        return ArrayType(integer(1, False), len(packed))
+
+    def _call_macaddr(self, node: ast.Call) -> Type:
+        type_ = node.arguments[0].type
+        if isinstance(type_, (IntegerType, PointerType)) or (isinstance(type_, (ArrayType, StringType)) and type_.size >= 6
+                                                             and not isinstance(node.arguments[0], ast.String)):
+            return MAC_ADDRESS
+        return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="macaddr", parameter="bytes",
+                              expected="an array of 6 bytes", given=_describe(node.arguments[0]))
+
+    def _call_signal(self, node: ast.Call) -> Type:
+        import signal
+
+        if self._in.context.probe_type in ("BEGIN", "END"):
+            return self._in.error(messages.CALL_NOT_HERE, node.span, name="signal", probe=self._in.context.probe_type,
+                                  expected="probes that run in the traced process")
+        argument = node.arguments[0]
+        if isinstance(argument, ast.String):
+            names = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals}
+            if argument.value.removeprefix("SIG") not in names:
+                return self._in.error(messages.BAD_SIGNAL, argument.span, text=argument.value,
+                                      hint=did_you_mean(argument.value.removeprefix("SIG"), names))
+        elif isinstance(argument, ast.Integer) and not 1 <= argument.value <= 64:
+            return self._in.error(messages.ARGUMENT_RANGE, argument.span, name="signal", expected="1 to 64", value=argument.value)
+        elif not isinstance(argument.type, IntegerType):
+            return self._in.error(messages.ARGUMENT_KIND, argument.span, name="signal", parameter="signal",
+                                  expected="a number or a name", given=_describe(argument))
+        return VOID
+
+    def _call_override(self, node: ast.Call) -> Type:
+        if self._in.context.probe_type != "kprobe":
+            return self._in.error(messages.CALL_NOT_HERE, node.span, name="override", probe=self._in.context.probe_type, expected="kprobe")
+        return VOID
+
+    def _call_join(self, node: ast.Call) -> Type:
+        type_ = node.arguments[0].type
+        if not isinstance(type_, (IntegerType, PointerType)):
+            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="join", parameter="strings",
+                                  expected="the address of an array of strings", given=_describe(node.arguments[0]))
+        return VOID
+
+
+def _count(function: functions.Function) -> str:
+    low, high = function.required, len(function.parameters)
+    if function.variadic:
+        return f"at least {low}"
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _describe(node: ast.Expression) -> str:
+    """What was given, for a sentence."""
+    if isinstance(node, ast.String):
+        return "a string literal"
+    if isinstance(node, ast.Integer):
+        return "a number"
+    if isinstance(node.type, AggregateType):
+        return f"a {node.type}() of all CPUs"
+    if isinstance(node, ast.Map) and node.type is UNKNOWN:
+        return "a map"
+    if node.type is UNKNOWN:
+        return f"`{node.name}`" if isinstance(node, ast.Identifier) else "an expression"
+    return f"a value of type {node.type}"

@@ -1,0 +1,140 @@
+"""From attach points to probe instances: one for each kind of context in which a block will run.
+
+All targets that look alike to the block share one program: a block that does not read `args` is loaded once, however
+many tracepoints its wildcard names.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from bpftrace_py import messages
+from bpftrace_py.analysis.program import Context, ProbeInstance
+from bpftrace_py.analysis.records import Records
+from bpftrace_py.analysis.rewrite import walk
+from bpftrace_py.codegen import unit
+from bpftrace_py.config import Config
+from bpftrace_py.diagnostics import Diagnostics
+from bpftrace_py.host import Host
+from bpftrace_py.language.probe_types import ProbeType
+from bpftrace_py.probes.resolve import ResolvedPoint, resolve_all
+from bpftrace_py.syntax import ast
+from bpftrace_py.types import Field, IntegerType, PointerType, RecordType, Type
+
+USER_PROBES = frozenset(("uprobe", "uretprobe", "usdt"))
+# Categories whose events have no tracepoint of the same name behind them.
+NOT_RAW = frozenset(("syscalls", "ftrace", "synthetic", "kprobes", "uprobes"))
+
+
+class Expander:
+    """Expands the probes of one program."""
+
+    def __init__(self, host: Host, config: Config, records: Records, diagnostics: Diagnostics) -> None:
+        self._host = host
+        self._config = config
+        self._records = records
+        self._diagnostics = diagnostics
+        self._formats: dict[tuple[str, str], tuple[Field, ...] | None] = {}
+        self.probe_count = 0
+        self._once: dict[str, ast.AttachPoint] = {}
+
+    def expand(self, program: ast.Program) -> list[ProbeInstance]:
+        instances: list[ProbeInstance] = []
+        for probe in program.probes:
+            instances += self._probe(probe)
+        if self.probe_count > self._config.max_probes:
+            self._diagnostics.error(messages.TOO_MANY_PROBES, None, count=self.probe_count, limit=self._config.max_probes,
+                                    hint="BPFTRACE_MAX_PROBES raises the limit")
+        return instances
+
+    def _probe(self, probe: ast.Probe) -> list[ProbeInstance]:
+        uses = _uses(probe)
+        groups: dict[tuple[object, ...], ProbeInstance] = {}
+        for point in probe.attach_points:
+            for resolved in resolve_all(point, self._host, self._config, self._diagnostics):
+                self.probe_count += len(resolved.targets)
+                self._only_once(resolved)
+                for target in resolved.targets:
+                    context = self._context(resolved.probe_type, target, uses, point)
+                    key: tuple[object, ...] = (context.probe_type, context.program, context.argument_fields, context.return_type)
+                    if isinstance(target, unit.Fentry):
+                        key += (target.function,)
+                    elif isinstance(target, unit.Usdt) and uses & {"argN"}:
+                        key += (target.locations,)
+                    group = groups.get(key)
+                    if group is None:
+                        tree = copy.deepcopy(probe) if groups else probe
+                        groups[key] = group = ProbeInstance(tree, context, [])
+                    group.targets.append(target)
+        return list(groups.values())
+
+    def _only_once(self, resolved: ResolvedPoint) -> None:
+        name = resolved.probe_type.name
+        if name in ("BEGIN", "END"):
+            if name in self._once:
+                self._diagnostics.error(messages.SPECIAL_PROBE_TWICE, resolved.point.span, name=name)
+            self._once[name] = resolved.point
+
+    def _context(self, probe_type: ProbeType, target: unit.Target, uses: frozenset[str], point: ast.AttachPoint) -> Context:
+        offers = set(probe_type.builtins)
+        space = "any"
+        if probe_type.name in USER_PROBES:
+            space = "user"
+            offers.add("uaddr")
+            offers.discard("args")  # arguments by name need the debug information of the binary
+        program = probe_type.kind
+        fields: tuple[Field, ...] = ()
+        arguments: RecordType | None = None
+        return_type: Type | None = None
+        if isinstance(target, unit.Tracepoint):
+            if "args" in uses:
+                fields = self._tracepoint_fields(target, point)
+                arguments = self._records.define(RecordType(f"args of {target.name}", 0), fields)
+            elif not uses & {"kstack", "ustack"} and target.category not in NOT_RAW:
+                program = "raw_tracepoint"
+        elif isinstance(target, unit.Fentry):
+            offers.add("path")
+            fields, return_type = self._function(target, point)
+            arguments = self._records.define(RecordType(f"args of {target.name}", 8 * len(fields)), fields)
+        return Context(probe_type.name, program, space, frozenset(offers), arguments, fields, return_type)
+
+    def _tracepoint_fields(self, target: unit.Tracepoint, point: ast.AttachPoint) -> tuple[Field, ...]:
+        from bpftrace_py.ktypes import tracepoint_format
+
+        key = (target.category, target.event)
+        if key not in self._formats:
+            text = self._host.tracepoint_format(*key)
+            parsed = tracepoint_format.parse(text) if text is not None else None
+            self._formats[key] = parsed.fields if parsed is not None else None
+        fields = self._formats[key]
+        if fields is None:
+            self._diagnostics.error(messages.NO_FORMAT, point.span, name=target.name)
+            return ()
+        return fields
+
+    def _function(self, target: unit.Fentry, point: ast.AttachPoint) -> tuple[tuple[Field, ...], Type | None]:
+        """The parameters of a kernel function as fields, 8 bytes apart as the kernel hands them over."""
+        kernel = self._records.kernel
+        prototype = kernel.function(target.function) if kernel is not None else None
+        if prototype is None:
+            self._diagnostics.error(messages.NO_PROTOTYPE, point.span, name=target.function)
+            return (), None
+        parameters, result = prototype
+        fields = tuple(Field(name or f"arg{i}", type_, 8 * i) for i, (name, type_) in enumerate(parameters))
+        if not target.on_return:
+            return fields, None
+        return fields, result if isinstance(result, (IntegerType, PointerType)) else None
+
+
+def _uses(probe: ast.Probe) -> frozenset[str]:
+    """Which of the things that shape a context the block reads."""
+    found = set()
+    for node in walk(probe):
+        name = node.name if isinstance(node, (ast.Identifier, ast.Call)) else ""
+        if name in ("args", "kstack", "ustack"):
+            found.add(name)
+        elif name.startswith(("arg", "sarg")):
+            found.add("argN")
+    return frozenset(found)
+
+

@@ -1,0 +1,61 @@
+"""How two types that meet in one place become one: a map's or variable's assignments, the arms of `?:`, keys."""
+
+from __future__ import annotations
+
+from bpftrace_py.types import (
+    AggregateType, ArrayType, BufferType, IntegerType, PointerType, RecordType, StackType, StringType, SumType, TupleType, Type,
+    UNKNOWN, integer,
+)
+
+
+def merge(a: Type, b: Type) -> Type | None:
+    """The type that holds the values of both; None if there is none. Growing only: merge(merge(a, b), b) == merge(a, b)."""
+    if a == b:
+        return a
+    if a is UNKNOWN or b is UNKNOWN:
+        return b if a is UNKNOWN else a
+    match a, b:
+        case IntegerType(), IntegerType():
+            if a.width == b.width:
+                return integer(a.width, a.signed or b.signed)
+            return integer(8, a.signed or b.signed)
+        case StringType(), StringType():
+            return StringType(max(a.capacity, b.capacity))
+        case BufferType(), BufferType():
+            return BufferType(max(a.capacity, b.capacity))
+        case PointerType(), PointerType():
+            if a.pointee == b.pointee:
+                return PointerType(a.pointee, a.space if a.space == b.space else "any")
+        case PointerType(), IntegerType():
+            return a
+        case TupleType(), TupleType() if len(a.elements) == len(b.elements):
+            merged = [merge(x, y) for x, y in zip(a.elements, b.elements, strict=True)]
+            elements = tuple(m for m in merged if m is not None)
+            return TupleType(elements) if len(elements) == len(merged) else None
+        case StackType(), StackType() if a.user == b.user and a.mode == b.mode:
+            return StackType(a.user, a.mode, max(a.limit, b.limit))
+        case AggregateType(), AggregateType() if type(a) is type(b) and hasattr(a, "signed") and hasattr(b, "signed"):
+            return type(a)(a.signed or b.signed)  # type: ignore[call-arg]
+        case SumType(), _:
+            return None
+    return None
+
+
+def stored_type(type_: Type, in_map: bool = False) -> Type:
+    """The type of a variable or map value that is given such a value: maps keep integers in 8 bytes."""
+    if isinstance(type_, IntegerType) and in_map:
+        return integer(8, type_.signed)
+    if isinstance(type_, PointerType) and type_.space == "context":
+        return PointerType(type_.pointee, "kernel")
+    return type_
+
+
+def key_type(type_: Type) -> Type:
+    """The type of a part of a key: integers are widened to 8 bytes, all the way down in tuples."""
+    if isinstance(type_, IntegerType):
+        return integer(8, type_.signed)
+    if isinstance(type_, TupleType):
+        return TupleType(tuple(key_type(e) for e in type_.elements))
+    if isinstance(type_, (RecordType, ArrayType)):
+        return type_
+    return stored_type(type_)

@@ -1,0 +1,150 @@
+"""What the kernel hands to a program, by probe type: arguments, registers, results, the name of the probe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpftrace_py.codegen import unit
+from bpftrace_py.codegen.ctypes_text import is_memory, scalar
+from bpftrace_py.codegen.machine import machine
+from bpftrace_py.codegen.values import Bytes, Number, Value
+from bpftrace_py.syntax import ast
+from bpftrace_py.types import Field, FUNCTION_NAME, INT64, PROBE_NAME, RecordType, Type, UINT64
+
+if TYPE_CHECKING:
+    from bpftrace_py.codegen.expressions import ExpressionText
+
+
+class ContextText:
+    def __init__(self, expressions: ExpressionText) -> None:
+        self._ex = expressions
+        self._fn = expressions.function
+        self._generator = expressions.generator
+        self._machine = machine(expressions.generator.architecture)
+        self.used: dict[int, Field] = {}  # fields of a tracepoint's record that the program loads
+        self.registers = False  # whether the context is used as struct registers
+
+    # --- args
+
+    def argument(self, record: RecordType, member: Field, type_: Type) -> Value:
+        """`args->member`."""
+        if self._ex.instance.context.probe_type in ("kfunc", "kretfunc"):
+            return self._parameter(member, type_)
+        if member.data_loc:
+            # The field tells where in the record the data is: length in the upper half, offset in the lower.
+            place = self._load(Field(member.name, UINT64, member.offset), 4)
+            return Number(f"(u64)ctx + ({place} & 0xffff)", type_, False)
+        if is_memory(type_):
+            return Bytes(f"((char *)ctx + {member.offset})", type_, "kernel")
+        text = self._load(member, type_.size)
+        number = Number(text, type_)
+        return self._ex.memory.bits(number, member.bitfield, type_) if member.bitfield else number
+
+    def _load(self, member: Field, width: int) -> str:
+        if member.offset % width:
+            name = self._fn.fresh("value")
+            self._fn.line(f"u{width * 8} {name} = 0;")
+            self._fn.line(f"read_kernel(&{name}, {width}, (char *)ctx + {member.offset});")
+            return name
+        self.used[member.offset] = member
+        return f"ctx->{member.name}"
+
+    def _parameter(self, member: Field, type_: Type) -> Value:
+        """A parameter of a traced kernel function: the context is an array of 64-bit words."""
+        word = f"((u64 *)ctx)[{member.offset // 8}]"
+        if is_memory(type_):
+            return Bytes(f"(void *)((u64 *)ctx + {member.offset // 8})", type_, "kernel")
+        return Number(f"({scalar(type_)}){word}" if scalar(type_) != "u64" else word, type_)
+
+    # --- builtins
+
+    def builtin(self, node: ast.Identifier) -> Value | None:
+        """The value of a builtin that depends on the probe type; None if it does not."""
+        name = node.name
+        if name == "probe":
+            return self._attachment(PROBE_NAME)
+        if name == "func":
+            return self._attachment(FUNCTION_NAME)
+        if name == "retval":
+            return self._result(node.type)
+        if name == "ctx":
+            return Number("(u64)ctx", node.type, False)
+        if name.startswith("sarg") and name[4:].isdigit():
+            return self._stack_argument(int(name[4:]))
+        if name.startswith("arg") and name[3:].isdigit():
+            return self._numbered_argument(int(name[3:]), node.type)
+        return None
+
+    def attachment_number(self) -> str:
+        """Which of the targets this is, as an index into `Unit.probe_names`."""
+        instance = self._ex.instance
+        if len(instance.targets) == 1:
+            return str(self._generator.name_index(instance.targets[0]))
+        self._generator.needs_cookie(instance)
+        known = self._fn.known("attachment")
+        if known is None:
+            known = self._fn.fresh("attachment")
+            self._fn.line(f"u64 {known} = attach_cookie(ctx);")
+            self._fn.learn("attachment", known)
+        return known
+
+    def _attachment(self, type_: Type) -> Number:
+        return Number(self.attachment_number(), type_)
+
+    def _result(self, type_: Type) -> Number:
+        context = self._ex.instance.context
+        if context.probe_type == "kretfunc":
+            return Number(f"({scalar(type_)})((u64 *)ctx)[{len(context.argument_fields)}]", type_)
+        return self.register(self._machine.result, type_)
+
+    def _numbered_argument(self, number: int, type_: Type) -> Value:
+        context = self._ex.instance.context
+        if context.program in ("raw_tracepoint", "fentry", "fexit"):
+            return Number(f"((u64 *)ctx)[{number}]", UINT64)
+        target = self._ex.instance.targets[0]
+        if isinstance(target, unit.Usdt):
+            return self._generator.usdt_argument(self._ex, target, number)
+        if number >= len(self._machine.arguments):
+            return self._stack_argument(number - len(self._machine.arguments))
+        return self.register(self._machine.arguments[number], UINT64)
+
+    def _stack_argument(self, number: int) -> Number:
+        """An argument that the caller left on the stack, above the return address (on x86-64)."""
+        above = 1 if "ip" in self._machine.members else 0
+        space = "user" if self._ex.instance.context.space == "user" else "kernel"
+        base = self.register(self._machine.stack, UINT64)
+        value = self._ex.memory.load(base, 8 * (number + above), UINT64, space)
+        assert isinstance(value, Number)
+        return value
+
+    def register(self, name: str, type_: Type = UINT64) -> Number:
+        self.registers = True
+        text = f"ctx->{name}"
+        return Number(text if scalar(type_) == "u64" else f"({scalar(type_)}){text}", type_)
+
+    def register_by_name(self, name: str) -> Number | None:
+        member = self._machine.names.get(name)
+        return None if member is None else self.register(member)
+
+    # --- the C of it
+
+    def parameter(self) -> tuple[str, list[str]]:
+        """The program's parameter, and the definition of its type if it has one of its own."""
+        if self.registers:
+            members = "\n\t".join(f"u64 {m};" for m in self._machine.members)
+            return "struct registers *ctx", [f"struct registers {{\n\t{members}\n}};"]
+        if not self.used:
+            return "void *ctx", []
+        name = f"struct {self._generator.c_name(self._ex.instance.targets[0].name)}_args"
+        lines, at = [], 0
+        for offset, member in sorted(self.used.items()):
+            type_ = scalar(member.type) if not member.data_loc else "u32"
+            if offset > at:
+                lines.append(f"u8 skip_{at}[{offset - at}];")
+            lines.append(f"{type_} {member.name};")
+            at = offset + (4 if member.data_loc else max(member.type.size, 1))
+        body = "\n\t".join(lines)
+        return f"{name} *ctx", [f"{name} {{\n\t{body}\n}};"]
+
+
+__all__ = ["ContextText", "INT64"]

@@ -1,0 +1,160 @@
+"""`FunctionText`: the text of one C function while it is written.
+
+Memory that a program needs for a moment (keys, strings, tuples) is asked for here and given back at the end of the
+statement, so that a later one can have it. What does not fit on the kernel's stack of 512 bytes is moved to a per-CPU
+map of the program's own when the function is finished; the text has marks until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bpftrace_py.codegen.ctypes_text import Structs
+from bpftrace_py.types import Type
+
+STACK_BUDGET = 256  # bytes of named memory; the rest of the 512 is for what the compiler spills
+_MARK = "\x01"
+
+
+class FunctionText:
+    def __init__(self, structs: Structs) -> None:
+        self._structs = structs
+        self._lines: list[str] = []
+        self._depth = 1
+        self._counters: dict[str, int] = {}
+        self._memory: dict[str, Type] = {}  # name -> type, in order of first use
+        self._scalars: list[str] = []
+        self._cleared: list[str] = []
+        self._free: dict[Type, list[str]] = {}
+        self._taken: list[tuple[Type, str]] = []
+        self._known: list[dict[str, str]] = [{}]
+        self.reserved: set[str] = set()
+
+    # --- lines
+
+    def line(self, text: str) -> None:
+        self._lines.append("\t" * self._depth + text)
+
+    def comment(self, text: str) -> None:
+        self.line("// " + text)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """`head {` ... `}`. What is learned inside is not known after it."""
+        if head == "else" and self._lines and self._lines[-1] == "\t" * self._depth + "}":
+            self._lines[-1] += " else {"
+        else:
+            self.line(f"{head} {{")
+        self._depth += 1
+        self._known.append({})
+        yield
+        self._known.pop()
+        self._depth -= 1
+        self.line("}")
+
+    @contextmanager
+    def captured(self, deeper: int = 1) -> Iterator[list[str]]:
+        """Lines written inside go to the list that is given instead, indented for a block so many levels below this one."""
+        outer, self._lines = self._lines, []
+        self._known.append({})
+        self._depth += deeper
+        inner = self._lines
+        try:
+            yield inner
+        finally:
+            self._depth -= deeper
+            self._known.pop()
+            self._lines = outer
+
+    def add(self, lines: list[str]) -> None:
+        self._lines += lines
+
+    # --- names
+
+    def fresh(self, stem: str) -> str:
+        """A name that nothing in the function has yet: `key`, `key_2`, ..."""
+        while True:
+            n = self._counters.get(stem, 0) + 1
+            self._counters[stem] = n
+            name = stem if n == 1 else f"{stem}_{n}"
+            if name not in self.reserved:
+                return name
+
+    def known(self, what: str) -> str | None:
+        """The local variable that holds a value asked for before, if it is sure to have been set here."""
+        for scope in reversed(self._known):
+            if what in scope:
+                return scope[what]
+        return None
+
+    def learn(self, what: str, name: str) -> None:
+        self._known[-1][what] = name
+
+    # --- memory
+
+    def memory(self, type_: Type, stem: str, kept: bool = False) -> str:
+        """An object of a type, as an lvalue. Unless `kept`, it is another statement's after this one."""
+        free = self._free.get(type_)
+        if free and not kept:
+            name = free.pop()
+        else:
+            name = self.fresh(stem)
+            self._memory[name] = type_
+        if not kept:
+            self._taken.append((type_, name))
+        return f"{_MARK}{name}{_MARK}"
+
+    def keep(self, lvalue: str) -> None:
+        """Do not give this object to another statement."""
+        name = lvalue.strip(_MARK)
+        self._taken = [(t, n) for t, n in self._taken if n != name]
+
+    def release(self) -> None:
+        """The statement is over: its memory is free again."""
+        for type_, name in self._taken:
+            self._free.setdefault(type_, []).append(name)
+        self._taken = []
+
+    def scalar(self, c_type: str, stem: str) -> str:
+        """A number that lives as long as the function, 0 at its start."""
+        name = self.fresh(stem)
+        self._scalars.append(f"{c_type} {name} = 0;")
+        return name
+
+    def cleared(self, lvalue: str) -> None:
+        """This object is all zeros at the start of the function."""
+        self._cleared.append(lvalue.strip(_MARK))
+
+    def finish(self, scratch: str, getter: str) -> tuple[list[str], list[str]]:
+        """The lines of the body, and the members of the struct `scratch` that it needs (none if all fits on the stack)."""
+        moved = self._moved()
+        head = list(self._scalars)
+        for name, type_ in self._memory.items():
+            if name not in moved:
+                aligned = " aligned8" if type_.alignment < 8 and type_.size % 8 == 0 else ""
+                head.append(f"{self._structs.declare(type_, name)}{aligned};")
+        if moved:
+            head += [f"struct {scratch} *scratch = {getter}();", "if (!scratch)", "\treturn 0;"]
+        for name in self._cleared:
+            place = f"scratch->{name}" if name in moved else name
+            size = self._memory[name].size
+            address = place if self._structs.is_array(self._memory[name]) else f"&{place}"
+            head.append(f"{'zero_fill' if size <= 128 else 'zero_fill_large'}({address}, {size});")
+        parts = "\n".join(self._lines).split(_MARK)
+        for i in range(1, len(parts), 2):
+            if parts[i] in moved:
+                parts[i] = f"scratch->{parts[i]}"
+        members = [f"{self._structs.declare(t, n)} aligned8;" for n, t in self._memory.items() if n in moved]
+        return ["\t" + line for line in head] + [""] * bool(head) + ["".join(parts)], members
+
+    def _moved(self) -> set[str]:
+        """The names of what the stack has no room for: the largest first."""
+        total = sum((t.size + 7) & ~7 for t in self._memory.values())
+        moved: set[str] = set()
+        for name, type_ in sorted(self._memory.items(), key=lambda item: -item[1].size):
+            if total <= STACK_BUDGET:
+                break
+            moved.add(name)
+            total -= (type_.size + 7) & ~7
+        return moved

@@ -1,0 +1,291 @@
+"""From the typed program to a `Unit`: the C text, and tables of what is in it."""
+
+from __future__ import annotations
+
+import sys
+
+from bpftrace_py import messages
+from bpftrace_py.analysis.program import ProbeInstance, TypedProgram
+from bpftrace_py.codegen import unit
+from bpftrace_py.codegen.ctypes_text import Structs
+from bpftrace_py.codegen.expressions import ExpressionText
+from bpftrace_py.codegen.function import FunctionText
+from bpftrace_py.codegen.maps import bpf_key, plan, table_text, value_type
+from bpftrace_py.codegen.names import LOCALS, RESERVED, c_name
+from bpftrace_py.codegen.statements import StatementText
+from bpftrace_py.codegen.tables import Scratch, Tables
+from bpftrace_py.codegen.values import Number
+from bpftrace_py.diagnostics import Diagnostics
+from bpftrace_py.host import Host
+from bpftrace_py.source import Span
+from bpftrace_py.syntax import ast
+from bpftrace_py.types import ArrayType, Field, PointerType, RecordType, StackType, TupleType, Type, UNKNOWN, UINT64
+
+PREEMPTIBLE = frozenset(("uprobe", "uretprobe", "usdt", "kfunc", "kretfunc"))  # may lose the CPU to another run of themselves
+EXCERPT = 100
+
+
+class Generator:
+    """Collects what the functions of one program need, and puts the C together at the end."""
+
+    def __init__(self, program: TypedProgram, host: Host, diagnostics: Diagnostics) -> None:
+        self.program = program
+        self.host = host
+        self.diagnostics = diagnostics
+        self.architecture = host.architecture
+        self.byte_order: str = sys.byteorder
+        self.structs = Structs()
+        self.maps: dict[str, unit.ScriptMap] = {}
+        self.value_types: dict[str, str] = {}
+        self.actions: list[unit.Action] = []
+        self._records: dict[tuple[str, tuple[Type, ...]], str] = {}
+        self._record_texts: list[str] = []
+        self._names: list[str] = []
+        self._functions: list[str] = []
+        self._contexts: dict[str, str] = {}
+        self._scratches: list[Scratch] = []
+        self._programs: list[unit.ProgramSpec] = []
+        self._cookies: set[int] = set()
+        self._needs: set[str] = set()
+        self._stack_frames = {False: 0, True: 0}
+        self._shared: set[str] = set()
+        self._preemptible = False
+
+    # --- the whole
+
+    def generate(self) -> unit.Unit:
+        self._plan_maps()
+        for number, instance in enumerate(self.program.instances):
+            self._function(instance, number)
+        self.diagnostics.raise_errors()
+        return self._unit()
+
+    def _plan_maps(self) -> None:
+        limit = self.program.config.map_keys_max
+        taken = set(RESERVED)
+        for info in self.program.maps.values():
+            if info.value is UNKNOWN:
+                continue
+            table = c_name(info.name) if info.name else "unnamed"
+            while table in taken or f"{table}_key" in taken:
+                table += "_"
+            taken.add(table)
+            self.maps[info.name] = script_map = plan(info, table, limit)
+            self.value_types[info.name] = value_type(script_map, self.structs, [])
+
+    # --- one function
+
+    def _function(self, instance: ProbeInstance, number: int) -> None:
+        self._preemptible = instance.context.probe_type in PREEMPTIBLE
+        name = self._function_name(instance)
+        function = FunctionText(self.structs)
+        function.reserved = RESERVED | {m.table for m in self.maps.values()} | {name}
+        expressions = ExpressionText(self, instance, function, number)
+        statements = StatementText(expressions)
+        self._predicate(instance, expressions, function)
+        if not statements.block(instance.tree.body):
+            function.line("return 0;")
+        scratch = f"scratch_of_{name}"
+        lines, members = function.finish(scratch, f"get_{scratch}")
+        if members:
+            self._scratches.append(Scratch(scratch, tuple(members), self._preemptible))
+        parameter, definitions = expressions.context.parameter()
+        for definition in definitions:
+            self._contexts[definition.split(" {")[0]] = definition
+        shown = ", ".join(t.name for t in instance.targets[:3])
+        if len(instance.targets) > 3:
+            shown += f", ... ({len(instance.targets)})"
+        self._functions.append("\n".join([f"// {clean(shown)}", f"int {name}({parameter})", "{", *lines, "}"]))
+        cookies = number in self._cookies
+        attachments = tuple(unit.Attachment(t, self.name_index(t) if cookies else None) for t in instance.targets)
+        self._programs.append(unit.ProgramSpec(name, instance.context.program, attachments, self.line_of(instance.tree.span)))
+
+    def _predicate(self, instance: ProbeInstance, expressions: ExpressionText, function: FunctionText) -> None:
+        predicate = instance.tree.predicate
+        if predicate is None:
+            return
+        function.comment(f"{self.line_of(predicate.span)}: /{self.excerpt(predicate.span.start, predicate.span.end)}/")
+        condition = expressions.condition(predicate)
+        function.line(f"if (!({condition}))")
+        function.line("\treturn 0;")
+        function.release()
+
+    def _function_name(self, instance: ProbeInstance) -> str:
+        base = c_name(instance.targets[0].name if len(instance.targets) == 1 else instance.tree.attach_points[0].text)[:80]
+        taken = {p.function for p in self._programs}
+        name, n = base, 1
+        while name in taken or name in RESERVED:
+            n += 1
+            name = f"{base}_{n}"
+        return name
+
+    # --- what functions ask for
+
+    def line_of(self, span: Span) -> int:
+        return self.program.source.position(span.start)[0]
+
+    def excerpt(self, start: int, end: int) -> str:
+        """A piece of the script for a comment: one line, cut."""
+        text = " ".join(self.program.source.text[start:end].split())
+        return clean(text if len(text) <= EXCERPT else text[: EXCERPT - 3] + "...")
+
+    def c_name(self, text: str) -> str:
+        return c_name(text)
+
+    def variable_name(self, name: str) -> str:
+        return f"{name}_" if name in RESERVED | LOCALS else name
+
+    def name_index(self, target: unit.Target) -> int:
+        """The index of a target in `Unit.probe_names`."""
+        if target.name not in self._names:
+            self._names.append(target.name)
+        return self._names.index(target.name)
+
+    def needs_cookie(self, instance: ProbeInstance) -> None:
+        self._cookies.add(self.program.instances.index(instance))
+
+    def add_action(self, action: unit.Action) -> int:
+        self._needs.add("events")
+        self.actions.append(action)
+        return len(self.actions) - 1
+
+    def record_struct(self, stem: str, types: tuple[Type, ...]) -> str:
+        """The struct of a record with these arguments; alike records share one."""
+        name = self._records.get((stem, types))
+        if name is None:
+            count = sum(key[0] == stem for key in self._records)
+            name = f"struct {stem}_event" + (f"_{count + 1}" if count else "")
+            self._records[stem, types] = name
+            members = ["u32 action;"] + [f"{self.structs.declare(t, f'arg{i + 1}')};" for i, t in enumerate(types)]
+            body = "\n\t".join(members)
+            self._record_texts.append(f"{name} {{\n\t{body}\n}};")
+        return name
+
+    def key_object(self, function: FunctionText, script_map: unit.ScriptMap) -> str:
+        """Memory for a key of a map, as an lvalue."""
+        return function.memory(KeyType(bpf_key(script_map), f"struct {script_map.table}_key"), "key")
+
+    def count_lost(self, script_map: unit.ScriptMap) -> str:
+        self._needs.add("lost")
+        return f"count_lost({1 + list(self.maps).index(script_map.name)})"
+
+    def add_text(self, place: str, amount: str) -> str:
+        """Add to a value that is this CPU's own. A program that can lose the CPU half way has to do it in one step."""
+        if not self._preemptible:
+            return f"{place} += {amount};"
+        return f"add_to({place[1:] if place.startswith('*') else '&' + place}, {amount});"
+
+    def use_session(self) -> None:
+        self._needs.add("session")
+
+    def use_control(self) -> None:
+        self._needs |= {"events", "control"}
+
+    def use_join(self) -> None:
+        self._needs.add("join")
+
+    def use_read_any(self, string: bool) -> None:
+        self._needs.add("read_any_str" if string else "read_any")
+
+    def stack_call(self, expressions: ExpressionText, type_: StackType) -> str:
+        self._stack_frames[type_.user] = max(self._stack_frames[type_.user], type_.limit)
+        self._needs |= {"lost", "stacks"}
+        table, flags = ("user_stacks", 256) if type_.user else ("kernel_stacks", 0)
+        return f"keep_stack(ctx, MAP({table}), {type_.limit}, {flags}, {expressions.program})"
+
+    def field(self, record: RecordType, name: str) -> Field:
+        """A member that analysis has found to be there."""
+        return next(f for f in self.program.records.fields(record) or () if f.name == name)
+
+    def named_type(self, name: ast.TypeName) -> Type:
+        base = self.program.records.find(name.name)
+        assert base is not None
+        for _ in range(name.pointers):
+            base = PointerType(base)
+        for count in reversed(name.dimensions):
+            base = ArrayType(base, count or 0)
+        return base
+
+    def user_address(self, expressions: ExpressionText, node: ast.Call) -> Number:
+        """The address of a symbol of the traced binary, at its place in the process that runs."""
+        self.diagnostics.error(messages.NOT_YET, node.span, what="uaddr()")
+        return Number("0", UINT64)
+
+    def usdt_argument(self, expressions: ExpressionText, target: unit.Target, number: int) -> Number:
+        self.diagnostics.error(messages.NOT_YET, expressions.instance.tree.span, what="an argument of a usdt probe")
+        return Number("0", UINT64)
+
+    # --- putting it together
+
+    def _unit(self) -> unit.Unit:
+        tables = Tables(self._needs, self.program.config, len(self.maps), len(self.actions), self._stack_frames)
+        maps = [lambda n, m=m: table_text(m, self.structs, n) for m in self.maps.values()]  # type: ignore[misc]
+        text = tables.text(self.program.source.name, self.structs, maps, self._record_texts, list(self._contexts.values()),
+                           self._scratches, self._functions)
+        names = tuple(self._names)
+        return unit.Unit(
+            name=self.program.source.name,
+            c_source=text,
+            programs=tuple(self._programs),
+            maps=tuple(self.maps.values()),
+            actions=tuple(self.actions),
+            probe_names=names,
+            function_names=tuple(name.rpartition(":")[2] for name in names),
+            events="events" if "events" in self._needs else None,
+            want_wakeup="want_wakeup" if "events" in self._needs else None,
+            lost="lost" if self._needs & {"events", "lost"} else None,
+            pending="pending" if "control" in self._needs else None,
+            session="session_values" if "session" in self._needs else None,
+            kernel_stacks="kernel_stacks" if self._stack_frames[False] else None,
+            user_stacks="user_stacks" if self._stack_frames[True] else None,
+            probe_count=self.program.probe_count,
+            records=self._printed_records(),
+            warnings=tuple(d.text for d in self.diagnostics.warnings),
+        )
+
+    def _printed_records(self) -> dict[str, tuple[Field, ...]]:
+        """The members of all records that user space may have to print."""
+        found: dict[str, tuple[Field, ...]] = {}
+
+        def visit(type_: Type) -> None:
+            match type_:
+                case RecordType() if type_.name not in found:
+                    found[type_.name] = fields = self.program.records.fields(type_) or ()
+                    for member in fields:
+                        visit(member.type)
+                case TupleType():
+                    for element in type_.elements:
+                        visit(element)
+                case ArrayType():
+                    visit(type_.element)
+
+        for script_map in self.maps.values():
+            for type_ in (*script_map.keys, script_map.value):
+                visit(type_)
+        for action in self.actions:
+            if isinstance(action, unit.PrintValue):
+                visit(action.value)
+        return found
+
+
+class KeyType(TupleType):
+    """The key of one map: a struct of its own name."""
+
+    def __init__(self, elements: tuple[Type, ...], c_name: str) -> None:
+        object.__setattr__(self, "elements", elements)
+        object.__setattr__(self, "c_name", c_name)
+
+    c_name: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyType) and self.c_name == other.c_name
+
+    def __hash__(self) -> int:
+        return hash(self.c_name)
+
+
+def clean(text: str) -> str:
+    """Text that is safe in a `//` comment."""
+    text = "".join(c if 32 <= ord(c) < 127 else "?" for c in text)
+    return text.rstrip("\\")
+

@@ -1,0 +1,138 @@
+/*
+ * What every generated program stands on. BCC force-includes a file of this name first; with its own helpers.h
+ * and bpf.h switched off it is all that the compiler sees, so that no kernel headers are needed.
+ *
+ * Helpers have names of our own: BCC's rewriter and its symbol look-ups (60 ms a call) know only the kernel's names.
+ */
+#ifndef BPFTRACE_PY_PRELUDE
+#define BPFTRACE_PY_PRELUDE
+
+typedef signed char s8;
+typedef unsigned char u8;
+typedef short s16;
+typedef unsigned short u16;
+typedef int s32;
+typedef unsigned int u32;
+typedef long long s64;
+typedef unsigned long long u64;
+
+#define BCC_SEC(name) __attribute__((section(name), used)) /* BCC's footer uses it */
+#define SEC(name) __attribute__((section(name)))
+#define inline_ static inline __attribute__((always_inline, unused))
+#define aligned8 __attribute__((aligned(8)))
+
+/* --- helpers, by their number in the kernel's interface */
+
+static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*map_delete)(void *map, const void *key) = (void *)3;
+static u64 (*ktime_ns)(void) = (void *)5;
+static u32 (*random_u32)(void) = (void *)7;
+static u32 (*cpu_id)(void) = (void *)8;
+static u64 (*pid_tgid)(void) = (void *)14;
+static u64 (*uid_gid)(void) = (void *)15;
+static long (*current_comm)(void *to, u32 size) = (void *)16;
+static long (*stack_id)(void *ctx, void *map, u64 flags) = (void *)27;
+static u64 (*current_task)(void) = (void *)35;
+static u32 (*numa_node_id)(void) = (void *)42;
+static long (*override_return)(void *ctx, u64 value) = (void *)58;
+static long (*get_stack)(void *ctx, void *to, u32 size, u64 flags) = (void *)67;
+static u64 (*current_cgroup_id)(void) = (void *)80;
+static long (*send_signal)(u32 signal) = (void *)109;
+static long (*read_user)(void *to, u32 size, const void *from) = (void *)112;
+static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*read_user_str)(void *to, u32 size, const void *from) = (void *)114;
+static long (*read_kernel_str)(void *to, u32 size, const void *from) = (void *)115;
+static u64 (*boot_ns)(void) = (void *)125;
+static void *(*ring_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
+static void (*ring_submit)(void *record, u64 flags) = (void *)132;
+static long (*path_of)(void *path, char *to, u32 size) = (void *)147;
+static u64 (*function_ip)(void *ctx) = (void *)173;
+static u64 (*attach_cookie)(void *ctx) = (void *)174;
+
+/* --- maps. `n` counts the tables of a program from 1: BCC gives them the file descriptors -1, -2, ... until they exist. */
+
+u64 bpf_pseudo_fd(u64, u64) asm("llvm.bpf.pseudo");
+#define MAP(name) ((void *)bpf_pseudo_fd(1, fd_of_##name))
+#define TABLE_FLAGS(n, type, K, V, name, entries, map_flags)                                                           \
+	struct name##_table_t { K key; V leaf; V *(*lookup)(K *); int (*update)(K *, V *);                                  \
+		int (*insert)(K *, V *); int (*delete)(K *); u32 max_entries; int flags; };                                     \
+	static SEC("maps/" type) struct name##_table_t name = { .max_entries = (entries), .flags = (map_flags) };          \
+	enum { fd_of_##name = -(n) }
+#define TABLE(n, type, K, V, name, entries) TABLE_FLAGS(n, type, K, V, name, entries, 0)
+#define RING(n, name, bytes)                                                                                            \
+	struct name##_table_t { int key; u32 leaf; u32 max_entries; };                                                      \
+	static SEC("maps/ringbuf") struct name##_table_t name = { .max_entries = (bytes) };                                \
+	enum { fd_of_##name = -(n) }
+
+enum { ANY = 0, NOEXIST = 1, EXIST = 2 }; /* flags of map_update */
+enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
+
+#define add_to(place, n) __sync_fetch_and_add(place, n) /* other CPUs may add at the same moment */
+
+/* --- small things that many programs need */
+
+#define zero_fill(to, size) __builtin_memset(to, 0, size)
+/* Helper 113 fills with zeros what it cannot read: one call instead of a store for every 8 bytes. */
+#define zero_fill_large(to, size) read_kernel(to, size, 0)
+
+/* C's division, which BPF has for unsigned numbers only. Dividing by zero gives 0, as BPF does. */
+inline_ s64 signed_div(s64 a, s64 b)
+{
+	u64 n = a < 0 ? -(u64)a : a, d = b < 0 ? -(u64)b : b;
+	u64 q = d ? n / d : 0;
+	return (a < 0) != (b < 0) ? -q : q;
+}
+
+inline_ s64 signed_mod(s64 a, s64 b)
+{
+	u64 n = a < 0 ? -(u64)a : a, d = b < 0 ? -(u64)b : b;
+	u64 r = d ? n % d : n;
+	return a < 0 ? -r : r;
+}
+
+/* The bucket of a log2 histogram: 0 below zero, 1 for 0, 2 for 1, n + 2 from 2^n on. Six halvings instead of 63 tests. */
+inline_ u64 log2_bucket(s64 value)
+{
+	u64 v = value, bucket = 2;
+	if (value < 0)
+		return 0;
+	if (v == 0)
+		return 1;
+	if (v >> 32) { v >>= 32; bucket += 32; }
+	if (v >> 16) { v >>= 16; bucket += 16; }
+	if (v >> 8) { v >>= 8; bucket += 8; }
+	if (v >> 4) { v >>= 4; bucket += 4; }
+	if (v >> 2) { v >>= 2; bucket += 2; }
+	return bucket + (v >> 1);
+}
+
+/* The bucket of a linear histogram: 0 below `low`, the last one from `high` on. */
+inline_ u64 linear_bucket(s64 value, s64 low, s64 high, u64 step)
+{
+	if (value < low)
+		return 0;
+	if (value >= high)
+		return (u64)(high - low) / step + 1;
+	return (u64)(value - low) / step + 1;
+}
+
+/* A register as the int that it may hold: its upper half is then whatever was there. */
+inline_ s64 as_int(u64 value)
+{
+	return value >> 32 ? (s64)value : (s64)(s32)value;
+}
+
+/* 0 if the first `n` bytes of two strings are equal up to their end, else 1. */
+inline_ u64 strings_differ(const char *a, const char *b, u32 n)
+{
+	for (u32 i = 0; i < n; i++) {
+		if (a[i] != b[i])
+			return 1;
+		if (!a[i])
+			return 0;
+	}
+	return 0;
+}
+
+#endif

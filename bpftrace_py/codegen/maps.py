@@ -1,0 +1,78 @@
+"""How `@maps` are kept in the kernel, and the C that works on them."""
+
+from __future__ import annotations
+
+from bpftrace_py.analysis.program import MapInfo
+from bpftrace_py.codegen.ctypes_text import Structs, is_memory, scalar
+from bpftrace_py.codegen.unit import ScriptMap
+from bpftrace_py.types import AggregateType, AvgType, HistType, LhistType, MaxType, MinType, StatsType, SumType, TupleType, Type, UINT64
+
+
+def plan(info: MapInfo, table: str, max_entries: int) -> ScriptMap:
+    """The storage of a map: see `ScriptMap`."""
+    keys = info.keys or ()
+    aggregate = isinstance(info.value, AggregateType)
+    if keys:
+        return ScriptMap(info.name, table, keys, info.value, "percpu_hash" if aggregate else "hash", max_entries)
+    if isinstance(info.value, HistType):
+        return ScriptMap(info.name, table, (), info.value, "percpu_array", HistType.BUCKETS)
+    if isinstance(info.value, LhistType):
+        return ScriptMap(info.name, table, (), info.value, "percpu_array", info.value.buckets)
+    return ScriptMap(info.name, table, (), info.value, "percpu_array" if aggregate else "array", 1)
+
+
+def is_histogram(type_: Type) -> bool:
+    return isinstance(type_, (HistType, LhistType))
+
+
+def bpf_key(script_map: ScriptMap) -> tuple[Type, ...]:
+    """The parts of the key as the kernel has them: a histogram's bucket is the last one."""
+    return (*script_map.keys, UINT64) if is_histogram(script_map.value) else script_map.keys
+
+
+def table_text(script_map: ScriptMap, structs: Structs, number: int) -> list[str]:
+    """The definition of a map, and of the structs of its key and value."""
+    lines = []
+    table = script_map.table
+    key = "u32"
+    if script_map.keys:
+        parts = bpf_key(script_map)
+        if len(parts) == 1 and not is_memory(parts[0]):
+            key = "u64"
+        else:
+            key = f"struct {table}_key"
+            members = "\n\t".join(f"{structs.declare(part, member_name(i, len(parts), script_map))};" for i, part in enumerate(parts))
+            lines.append(f"{key} {{\n\t{members}\n}};")
+    value = value_type(script_map, structs, lines)
+    lines.append(f'TABLE({number}, "{script_map.storage}", {key}, {value}, {table}, {script_map.max_entries});')
+    return lines
+
+
+def member_name(index: int, count: int, script_map: ScriptMap) -> str:
+    """The name of a part of a key in C."""
+    if index == len(script_map.keys):
+        return "bucket"
+    return "part" if count == 1 else f"part{index + 1}"
+
+
+def value_type(script_map: ScriptMap, structs: Structs, lines: list[str]) -> str:
+    """The C type of a map's value; a struct is defined in `lines`."""
+    value, table = script_map.value, script_map.table
+    if isinstance(value, (SumType, MinType, MaxType)):
+        members = f"{'s64' if value.signed else 'u64'} value;\n\tu64 set;"
+    elif isinstance(value, (AvgType, StatsType)):
+        members = "u64 count;\n\ts64 total;"
+    elif isinstance(value, AggregateType):
+        return "u64"
+    elif script_map.storage == "array":
+        members = f"{structs.declare(value, 'value')};\n\tu64 set;"
+    elif is_memory(value):
+        members = f"{structs.declare(value, 'value')};"
+    else:
+        return scalar(value)
+    lines.append(f"struct {table}_value {{\n\t{members}\n}};")
+    return f"struct {table}_value"
+
+
+def key_struct(script_map: ScriptMap) -> TupleType:
+    return TupleType(bpf_key(script_map))

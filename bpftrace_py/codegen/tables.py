@@ -1,0 +1,211 @@
+"""The C text of a whole program: what functions need of tables and small routines, then the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bpftrace_py.codegen.ctypes_text import Structs
+from bpftrace_py.config import Config
+
+STACKS_MAX = 131072  # distinct stacks that are kept
+TASKS_MAX = 4096  # threads that may be inside one preemptible program at the same time
+NO_PREALLOC = 1
+
+_READ_ANY = """/* {what} at an address that itself tells where it is: the upper half of the addresses is the kernel's. */
+inline_ long {name}(void *to, u32 size, const void *from)
+{{
+	return (s64)from < 0 ? {kernel}(to, size, from) : {user}(to, size, from);
+}}"""
+
+_COUNT_LOST = """inline_ void count_lost(u32 slot)
+{
+	u64 *lost_here = map_lookup(MAP(lost), &slot);
+	if (lost_here)
+		*lost_here += 1;
+}"""
+
+_WAKEUP = """/* User space asks to be woken when it has nothing to do; while it works, no event pays for a wake-up. */
+inline_ u64 wakeup(void)
+{
+	u32 zero = 0;
+	u64 *wanted = map_lookup(MAP(want_wakeup), &zero);
+	if (!wanted || !*wanted)
+		return NO_WAKEUP;
+	*wanted = 0;
+	return FORCE_WAKEUP;
+}"""
+
+_SEND = """/* Ask for an action without arguments. Where there is no room for it, it stays pending, out of order but not lost. */
+inline_ void send(u32 action)
+{
+	u32 *record = ring_reserve(MAP(events), 8, 0);
+	if (record) {
+		record[0] = action;
+		record[1] = 0;
+		ring_submit(record, wakeup());
+	} else {
+		u64 *waiting = map_lookup(MAP(pending), &action);
+		if (waiting)
+			add_to(waiting, 1);
+		count_lost(0);
+	}
+}"""
+
+_KEEP_STACK = """/*
+ * The id of the current stack; 0 if there is none. The frames are kept once, under a hash of them: equal stacks are one.
+ * Another program, or this one in another thread, may come in between and use the same memory: `owner` tells, and we start again.
+ */
+inline_ u64 keep_stack(void *ctx, void *stacks, u32 limit, u64 flags, u64 program)
+{
+	u32 zero = 0;
+	struct stack_frames *s = map_lookup(MAP(stack_scratch), &zero);
+	u64 owner = pid_tgid() ^ (program << 54);
+	volatile u64 *owner_now;
+	if (!s)
+		return 0;
+	owner_now = &s->owner;
+	#pragma clang loop unroll(disable)
+	for (u32 attempt = 0; attempt < 3; attempt++) {
+		*owner_now = owner;
+		long bytes = get_stack(ctx, s->frames, limit * 8, flags);
+		if (bytes <= 0)
+			return 0;
+		u64 depth = (u64)bytes / 8, id = depth;
+		#pragma clang loop unroll(disable)
+		for (u32 i = 0; i < limit && i < depth; i++) {
+			id = (id ^ s->frames[i]) * 0x9e3779b97f4a7c15ULL;
+			id ^= id >> 29;
+		}
+		id |= 1;
+		s->depth = depth;
+		asm volatile("" ::: "memory");
+		if (*owner_now != owner)
+			continue;
+		if (attempt > 0 || !map_lookup(stacks, &id))
+			if (map_update(stacks, &id, &s->depth, ANY))
+				count_lost(%d);
+		asm volatile("" ::: "memory");
+		if (*owner_now == owner)
+			return id;
+	}
+	return 0;
+}"""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Memory of one program that its stack has no room for. `by_thread`: the program may lose the CPU to another
+    run of itself, so that each thread needs its own."""
+
+    name: str
+    members: tuple[str, ...]
+    by_thread: bool
+
+
+class Tables:
+    """Writes the tables in the order that gives them their numbers."""
+
+    def __init__(self, needs: set[str], config: Config, maps: int, actions: int, stack_frames: dict[bool, int]) -> None:
+        self._needs = needs
+        self._config = config
+        self._maps = maps
+        self._actions = actions
+        self._frames = stack_frames
+        self._number = 0
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def text(
+        self, name: str, structs: Structs, maps: list[Callable[[int], list[str]]], records: list[str], contexts: list[str],
+        scratches: list[Scratch], functions: list[str],
+    ) -> str:
+        tables = [line for table in maps for line in table(self._next())]
+        own = self._own_tables() + [line for scratch in scratches for line in self._scratch(scratch)]
+        parts = [f"// Generated from {_clean(name)}", *structs.definitions, "\n".join(tables), *records, "\n".join(own),
+                 *self._routines(scratches), *contexts, *functions]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _own_tables(self) -> list[str]:
+        needs, lines = self._needs, []
+        if "events" in needs:
+            lines.append(f"RING({self._next()}, events, {self._config.ring_bytes});")
+            lines.append(f'TABLE({self._next()}, "array", u32, u64, want_wakeup, 1);')
+        if needs & {"events", "lost"}:
+            lines.append(f'TABLE({self._next()}, "percpu_array", u32, u64, lost, {self._maps + 2}); // events, then each map\'s updates, then stacks')
+        if "control" in needs:
+            lines.append(f'TABLE({self._next()}, "array", u32, u64, pending, {self._actions});')
+        if "session" in needs:
+            lines.append(f'TABLE({self._next()}, "array", u32, u64, session_values, 2); // start time, pid of the command')
+        if "join" in needs:
+            lines.append("struct join_event {\n\tu32 action;\n\tu32 count;\n\tchar strings[16][1024];\n};")
+        if "stacks" in needs:
+            lines += self._stack_tables()
+        return lines
+
+    def _stack_tables(self) -> list[str]:
+        frames = max(self._frames.values())
+        lines = [f"struct stack_frames {{\n\tu64 owner;\n\tu64 depth;\n\tu64 frames[{frames}];\n}};",
+                 f'TABLE({self._next()}, "percpu_array", u32, struct stack_frames, stack_scratch, 1);',
+                 f"struct kept_stack {{\n\tu64 depth;\n\tu64 frames[{frames}];\n}};"]
+        for user, table in ((False, "kernel_stacks"), (True, "user_stacks")):
+            if self._frames[user]:
+                lines.append(f'TABLE_FLAGS({self._next()}, "hash", u64, struct kept_stack, {table}, {STACKS_MAX}, {NO_PREALLOC});')
+        return lines
+
+    def _scratch(self, scratch: Scratch) -> list[str]:
+        members = "\n\t".join(scratch.members)
+        lines = [f"struct {scratch.name} {{\n\t{members}\n}};"]
+        kind, entries, key = ("lru_hash", TASKS_MAX, "u64") if scratch.by_thread else ("percpu_array", 1, "u32")
+        lines.append(f'TABLE({self._next()}, "{kind}", {key}, struct {scratch.name}, memory_of_{scratch.name}, {entries});')
+        if scratch.by_thread:
+            lines.append(f'TABLE({self._next()}, "array", u32, struct {scratch.name}, empty_{scratch.name}, 1);')
+        return lines
+
+    def _routines(self, scratches: list[Scratch]) -> list[str]:
+        needs, parts = self._needs, []
+        if "read_any" in needs:
+            parts.append(_READ_ANY.format(what="Memory", name="read_any", kernel="read_kernel", user="read_user"))
+        if "read_any_str" in needs:
+            parts.append(_READ_ANY.format(what="The string", name="read_any_str", kernel="read_kernel_str", user="read_user_str"))
+        if needs & {"events", "lost"}:
+            parts.append(_COUNT_LOST)
+        if "events" in needs:
+            parts.append(_WAKEUP)
+        if "control" in needs:
+            parts.append(_SEND)
+        if "stacks" in needs:
+            parts.append(_KEEP_STACK % (self._maps + 1))
+        parts += [_own_scratch(s) if s.by_thread else _cpu_scratch(s) for s in scratches]
+        return parts
+
+
+def _cpu_scratch(scratch: Scratch) -> str:
+    return f"""inline_ struct {scratch.name} *get_{scratch.name}(void)
+{{
+	u32 zero = 0;
+	return map_lookup(MAP(memory_of_{scratch.name}), &zero);
+}}"""
+
+
+def _own_scratch(scratch: Scratch) -> str:
+    return f"""/* Another thread may run the same program on this CPU before this one is through: memory goes by thread. */
+inline_ struct {scratch.name} *get_{scratch.name}(void)
+{{
+	u32 zero = 0;
+	u64 thread = pid_tgid();
+	struct {scratch.name} *own = map_lookup(MAP(memory_of_{scratch.name}), &thread), *empty;
+	if (own)
+		return own;
+	empty = map_lookup(MAP(empty_{scratch.name}), &zero);
+	if (!empty)
+		return 0;
+	map_update(MAP(memory_of_{scratch.name}), &thread, empty, ANY);
+	return map_lookup(MAP(memory_of_{scratch.name}), &thread);
+}}"""
+
+
+def _clean(text: str) -> str:
+    return "".join(c if 32 <= ord(c) < 127 else "?" for c in text).rstrip("\\")

@@ -1,0 +1,40 @@
+"""What an expression becomes in C: a number, or bytes at an address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bpftrace_py.types import IntegerType, Type
+
+
+@dataclass(frozen=True)
+class Number:
+    """A C expression of 64 bits or, if `type` is a narrower integer, of that width. `atom`: needs no parentheses."""
+
+    text: str
+    type: Type
+    atom: bool = True
+
+    def operand(self) -> str:
+        """The text as an operand of a C operator."""
+        return self.text if self.atom else f"({self.text})"
+
+    def wide(self) -> str:
+        """The text as an operand of 64 bits with the type's own sign."""
+        if isinstance(self.type, IntegerType) and self.type.width < 8:
+            return f"({'s64' if self.type.signed else 'u64'}){self.operand()}"
+        return self.operand()
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """`type.size` bytes at an address. `space`: `direct` for memory that the program may load from by itself; else
+    `kernel`, `user` or `any`, which are read by a helper. `maybe`: the address may be NULL, which stands for zeros."""
+
+    address: str
+    type: Type
+    space: str = "direct"
+    maybe: bool = False
+
+
+Value = Number | Bytes

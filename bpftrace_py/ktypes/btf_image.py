@@ -1,0 +1,197 @@
+"""The bytes of a BTF blob, and where each type's record stands in them.
+
+The format: https://docs.kernel.org/bpf/btf.html. Records follow each other, of different lengths; a type's number is
+its place in that sequence, so someone has to walk it once. libbpf walks the running kernel's 126,000 types in 3 ms, a
+loop in Python in 20 ms: libbpf is asked, where it is there, about the running kernel's own BTF, which the kernel has
+validated. Any other file is walked here, where every step is checked. Only little-endian machines and files are known.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+
+INT, POINTER, ARRAY, STRUCT, UNION, ENUM, FORWARD, TYPEDEF, VOLATILE, CONST, RESTRICT = range(1, 12)
+FUNCTION, PROTOTYPE, VARIABLE, DATA_SECTION, FLOAT, DECLARATION_TAG, TYPE_TAG, ENUM64 = range(12, 20)
+
+_MAGIC = 0xEB9F
+_HEADER = struct.Struct("<HBBIIIII")
+_RECORD = struct.Struct("<III")  # name, info, size or type
+# Words (of 4 bytes) of a record: a fixed part, and what each of its `vlen` entries adds.
+_FIXED_WORDS = (0, 4, 3, 6, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 4, 3, 3) + (0,) * 12
+_ENTRY_WORDS = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3) + (0,) * 12
+_SEARCHES_BEFORE_INDEX = 100  # a search takes 0.02 to 3 ms
+_MAX_BYTES = 1 << 26  # of a blob; a distribution kernel's has 5 to 10 MB
+
+
+class BtfImage:
+    """A BTF blob. Type 0 is `void` and has no record; all positions are byte offsets into `data`."""
+
+    def __init__(self, data: bytes, types_at: int, strings_at: int, strings_end: int) -> None:
+        self.data = data
+        self.types_at = types_at
+        self.strings_at = strings_at
+        self.strings_end = strings_end
+        self.types_end = types_at
+        self.count = 1
+        self._searches = 0
+        self._index: dict[bytes, list[int]] | None = None
+        self._position: Callable[[int], int] = lambda number: types_at
+
+    def position(self, number: int) -> int | None:
+        """Where the record of a type is; None if there is no such type."""
+        return self._position(number) if 0 < number < self.count else None
+
+    def record(self, number: int) -> tuple[int, int, int, int, int] | None:
+        """(kind, name, info, size or type, position) of a type, `name` being an offset for `string`."""
+        at = self.position(number)
+        if at is None:
+            return None
+        name, info, size = _RECORD.unpack_from(self.data, at)
+        return info >> 24 & 31, name, info, size, at
+
+    def string(self, offset: int) -> str:
+        """The string at an offset of the string section; empty where there is none."""
+        start = self.strings_at + offset
+        if start >= self.strings_end:
+            return ""
+        end = self.data.find(b"\0", start, self.strings_end)
+        return self.data[start : end if end >= 0 else self.strings_end].decode("utf-8", "replace")
+
+    def find(self, name: str, kinds: tuple[int, ...]) -> int | None:
+        """The first type of that name and one of these kinds."""
+        self._searches += 1
+        if self._searches > _SEARCHES_BEFORE_INDEX:
+            if self._index is None:
+                self._index = self._build_index()
+            numbers = self._index.get(name.encode("utf-8", "surrogateescape"), ())
+            return next((n for n in numbers if self.data[(self.position(n) or 0) + 7] & 31 in kinds), None)
+        # Looks for the bytes that such a record begins with.
+        return next((n for n, at in self._owners(name, kinds) if self.position(n) == at), None)
+
+    def _build_index(self) -> dict[bytes, list[int]]:
+        """Name -> types, in order: 100 ms, so only for those who ask for many."""
+        names: dict[int, bytes] = {}
+        at = 0
+        for name in self.data[self.strings_at : self.strings_end].split(b"\0"):
+            names[at] = name
+            at += len(name) + 1
+        index: dict[bytes, list[int]] = {}
+        unpack = struct.Struct("<I").unpack_from
+        for number in range(1, self.count):
+            name = names.get(unpack(self.data, self._position(number))[0], b"")
+            if name:
+                index.setdefault(name, []).append(number)
+        return index
+
+    def find_enumerator(self, name: str) -> tuple[int, int] | None:
+        """(enum's type, position of its entry) of the first enum constant of that name."""
+        for number, at in self._owners(name):
+            record = self.record(number)
+            assert record is not None
+            kind, _, info, _, start = record
+            entry = 4 * _ENTRY_WORDS[kind]
+            if kind in (ENUM, ENUM64) and at >= start + 12 and (at - start - 12) % entry == 0 and info & 0xFFFF:
+                return number, at
+        return None
+
+    def _owners(self, name: str, kinds: tuple[int, ...] | None = None) -> Iterator[tuple[int, int]]:
+        """(type, position) for each place in the type section where the name's offset stands, on a word's boundary.
+
+        With `kinds`, only places that could be the start of a record of one of these kinds.
+        """
+        for offset in self._string_offsets(name):
+            needle = offset.to_bytes(4, "little")
+            at = self.data.find(needle, self.types_at, self.types_end)
+            while at >= 0:
+                aligned = (at - self.types_at) % 4 == 0
+                if aligned and (kinds is None or (at + 8 <= self.types_end and self.data[at + 7] & 31 in kinds)):
+                    yield self._owner(at), at
+                at = self.data.find(needle, at + 1, self.types_end)
+
+    def _string_offsets(self, name: str) -> Iterator[int]:
+        """Every offset at which the string section has the name."""
+        if not name or "\0" in name:
+            return
+        encoded = b"\0" + name.encode("utf-8", "surrogateescape") + b"\0"
+        at = self.data.find(encoded, self.strings_at, self.strings_end)
+        while at >= 0:
+            yield at + 1 - self.strings_at
+            at = self.data.find(encoded, at + 1, self.strings_end)
+
+    def _owner(self, at: int) -> int:
+        """The type whose record holds the byte at `at`."""
+        return bisect_right(range(1, self.count), at, key=self._position)
+
+
+def parse(data: bytes, trusted: bool = False) -> BtfImage | None:
+    """The image in a BTF blob; None if it is not valid. `trusted`: it comes from the kernel, libbpf may walk it."""
+    if len(data) < _HEADER.size or len(data) > _MAX_BYTES:
+        return None
+    magic, version, _, header, types_at, types_size, strings_at, strings_size = _HEADER.unpack_from(data)
+    if magic != _MAGIC or version != 1 or header < _HEADER.size or sys.byteorder != "little":
+        return None
+    types_at += header
+    strings_at += header
+    if types_at % 4 or types_at + types_size > len(data) or strings_at + strings_size > len(data):
+        return None
+    image = BtfImage(data, types_at, strings_at, strings_at + strings_size)
+    if trusted and _walk_with_libbpf(image, types_size):
+        return image
+    return image if _walk(image, types_size) else None
+
+
+def _walk(image: BtfImage, size: int) -> bool:
+    """Find where each record starts; False if they do not fill the type section."""
+    words = memoryview(image.data)[image.types_at : image.types_at + size - size % 4].cast("I")
+    end = len(words)
+    starts = [0]
+    at = 0
+    try:
+        while at < end:
+            starts.append(at)
+            info = words[at + 1]
+            kind = info >> 24 & 31
+            step = _FIXED_WORDS[kind] + _ENTRY_WORDS[kind] * (info & 0xFFFF)
+            if not step:
+                return False  # a kind that we do not know, so we cannot know its length
+            at += step
+    except IndexError:
+        return False
+    if at != end or size % 4:
+        return False
+    first = image.types_at
+    image.count = len(starts)
+    image.types_end = first + size
+    image._position = lambda number: first + 4 * starts[number]
+    return True
+
+
+def _walk_with_libbpf(image: BtfImage, size: int) -> bool:
+    """The same by libbpf; False if it is not there or is an old one."""
+    import ctypes
+
+    try:
+        libbpf = ctypes.CDLL("libbpf.so.1")
+        libbpf.btf__new.restype = ctypes.c_void_p
+        libbpf.btf__new.argtypes = [ctypes.c_char_p, ctypes.c_uint32]
+        libbpf.btf__type_cnt.argtypes = [ctypes.c_void_p]
+        type_by_id = libbpf.btf__type_by_id
+        type_by_id.restype = ctypes.c_void_p
+        type_by_id.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    except (OSError, AttributeError):
+        return False
+    handle = libbpf.btf__new(image.data, len(image.data))  # kept while the process lives: its memory is the index
+    if not handle:
+        return False
+    count = libbpf.btf__type_cnt(handle)
+    first = type_by_id(handle, 1) if count > 1 else None
+    if first is None:
+        return False
+    base = first - image.types_at
+    image.count = count
+    image.types_end = image.types_at + size
+    image._position = lambda number: type_by_id(handle, number) - base
+    return True

@@ -1,0 +1,127 @@
+"""Script maps ready to be printed: in the printed order, the top of them, divided, as text.
+
+The elements of a map are `(key values, value)` pairs, decoded as in `values.py`; an unkeyed map has one pair with an
+empty key, or none if nothing was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any
+
+from bpftrace_py import types
+from bpftrace_py.codegen.unit import ScriptMap
+from bpftrace_py.output import histogram
+from bpftrace_py.output.values import Texts, Value, average, divide
+from bpftrace_py.types import Type
+
+Element = tuple[tuple[Value, ...], Value]
+
+_NUMBERS = (types.IntegerType, types.CountType, types.SumType, types.MinType, types.MaxType)
+_PAIRS = (types.AvgType, types.StatsType)
+_HISTOGRAMS = (types.HistType, types.LhistType)
+_UNSIGNED = (1 << 64) - 1
+
+
+def is_histogram(type: Type) -> bool:
+    return isinstance(type, _HISTOGRAMS)
+
+
+def arrange(script_map: ScriptMap, elements: Iterable[Element], top: int = 0) -> list[Element]:
+    """The elements in the order of printing, the last `top` of them if it is not 0.
+
+    Numbers come by value, avg and stats by average, histograms by how much they counted, all ascending and those that
+    are equal by key; everything else by key. The integers of keys compare as unsigned, strings by their bytes. All of a
+    stats map is printed whatever `top` is.
+    """
+    arranged = sorted(elements, key=_key_order(script_map.keys))
+    value = script_map.value
+    if isinstance(value, _NUMBERS):
+        arranged.sort(key=itemgetter(1))
+    elif isinstance(value, _PAIRS):
+        arranged.sort(key=lambda element: average(element[1]))
+    elif is_histogram(value):
+        arranged.sort(key=lambda element: sum(element[1]))
+    return arranged[-top:] if top and not isinstance(value, types.StatsType) else arranged
+
+
+def _key_order(keys: tuple[Type, ...]) -> Callable[[Element], Any]:
+    signed = [isinstance(key, types.IntegerType) and key.signed for key in keys]
+    if not any(signed):
+        return itemgetter(0)
+    if len(keys) == 1:
+        return lambda element: element[0][0] & _UNSIGNED
+    return lambda element: [
+        part & _UNSIGNED if is_signed else part for part, is_signed in zip(element[0], signed, strict=True)
+    ]
+
+
+def map_text(
+    script_map: ScriptMap, elements: Iterable[Element], texts: Texts, top: int = 0, divisor: int = 0
+) -> bytes:
+    """What `print(@map, top, divisor)` prints, down to its empty lines."""
+    arranged = arrange(script_map, elements, top)
+    name = b"@" + script_map.name.encode()
+    value = script_map.value
+    if isinstance(value, _HISTOGRAMS):
+        show_key = _key_printer(name, script_map.keys, texts)
+        blocks = [
+            b"%s: \n%s" % (show_key(key), b"".join([row + b"\n" for row in histogram.rows(value, counts, divisor)]))
+            for key, counts in arranged
+        ]
+        return b"\n".join(blocks) + b"\n"
+    lines = _lines(name, script_map, arranged, texts, divisor)
+    return b"\n".join(lines) + (b"\n\n" if isinstance(value, _PAIRS) else b"\n")
+
+
+def _lines(name: bytes, script_map: ScriptMap, arranged: list[Element], texts: Texts, divisor: int) -> list[bytes]:
+    value, keys = script_map.value, script_map.keys
+    show = divided_text(value, texts, divisor)
+    if len(keys) == 1:
+        # The common shapes, for maps of a hundred thousand keys.
+        if isinstance(keys[0], types.IntegerType) and isinstance(value, _NUMBERS) and divisor in (0, 1):
+            line = name + b"[%d]: %d"
+            return [line % (key[0], number) for key, number in arranged]
+        show_part = texts.key(keys[0])
+        return [b"%s[%s]: %s" % (name, show_part(key[0]), show(item)) for key, item in arranged]
+    show_key = _key_printer(name, keys, texts)
+    return [b"%s: %s" % (show_key(key), show(item)) for key, item in arranged]
+
+
+def _key_printer(name: bytes, keys: tuple[Type, ...], texts: Texts) -> Callable[[tuple[Value, ...]], bytes]:
+    if not keys:
+        return lambda key: name
+    parts = [texts.key(key) for key in keys]
+    return lambda key: b"%s[%s]" % (
+        name, b", ".join([show(part) for show, part in zip(parts, key, strict=True)])
+    )
+
+
+def key_texts(script_map: ScriptMap, texts: Texts) -> Callable[[tuple[Value, ...]], list[bytes]]:
+    """What prints the parts of a key."""
+    parts = [texts.key(key) for key in script_map.keys]
+    return lambda key: [show(part) for show, part in zip(parts, key, strict=True)]
+
+
+def divided(type: Type, divisor: int) -> Callable[[Value], Value] | None:
+    """What divides a value as `print(@x, top, divisor)` does; None if it leaves values of this type as they are."""
+    if divisor in (0, 1):
+        return None
+    if isinstance(type, (*_NUMBERS, types.PointerType)):
+        return lambda value: divide(value, divisor)
+    if isinstance(type, types.TupleType):
+        parts = [divided(element, divisor) for element in type.elements]
+        return lambda value: tuple(
+            [part(item) if part else item for part, item in zip(parts, value, strict=True)]
+        )
+    return None
+
+
+def divided_text(type: Type, texts: Texts, divisor: int) -> Callable[[Value], bytes]:
+    """What prints a value divided by `divisor`. Stats, strings and the like are not divided."""
+    show = texts.of(type)
+    if isinstance(type, types.AvgType):
+        return lambda value: b"%d" % divide(average(value), divisor)
+    scale = divided(type, divisor)
+    return (lambda value: show(scale(value))) if scale else show

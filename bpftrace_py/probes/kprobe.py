@@ -1,0 +1,86 @@
+"""`kprobe`, `kretprobe`, `kfunc` and `kretfunc`: functions of the kernel."""
+
+from __future__ import annotations
+
+from bpftrace_py import messages
+from bpftrace_py.codegen import unit
+from bpftrace_py.host import Host
+from bpftrace_py.probes.spec import Spec, parse_number
+from bpftrace_py.probes.wildcard import has_wildcard, matcher, nearest
+
+
+def resolve(spec: Spec) -> list[unit.Target]:
+    """One `Kprobe` for each function that matches. Whether the kernel lets it be probed is seen when it is attached."""
+    written = spec.text("function")
+    type_name, on_return = spec.probe_type.name, spec.probe_type.on_return
+    name, plus, offset_text = written.partition("+")
+    offset = 0
+    if plus:
+        number = parse_number(offset_text)
+        if number is None or number >= 1 << 32:
+            raise spec.error(messages.BAD_PROBE_NUMBER, "function", part="offset", text=offset_text)
+        if on_return:
+            raise spec.error(messages.OFFSET_ON_RETURN, "function", type=type_name)
+        if has_wildcard(name):
+            part = "function with an offset"
+            raise spec.error(messages.NO_WILDCARD_HERE, "function", part=part, type=type_name)
+        offset = number
+    if has_wildcard(name):
+        functions = _expand(spec, name)
+    else:
+        _refuse_if_missing(spec, name)
+        functions = [name]
+    suffix = f"+{offset}" if offset else ""
+    return [unit.Kprobe(f"{type_name}:{function}{suffix}", function, offset, on_return) for function in functions]
+
+
+def resolve_fentry(spec: Spec) -> list[unit.Target]:
+    """One `Fentry` for each function that matches and whose types the kernel's BTF has."""
+    name, module = spec.text("function"), spec.parts["module"]
+    types = spec.host.kernel_types()
+    if types is None:
+        raise spec.error(messages.NEEDS_BTF, None, type=spec.probe_type.name)
+    if module is not None and not matcher(module)("vmlinux"):
+        raise spec.error(messages.ONLY_VMLINUX, "module", type=spec.probe_type.name, name=module)
+    if has_wildcard(name):
+        functions = [f for f in _expand(spec, name) if types.function(f) is not None]
+        if not functions:
+            raise spec.error(messages.NO_PROBE_MATCHES, "function", what="function with BTF", pattern=name)
+    else:
+        if types.function(name) is None:
+            _refuse_if_missing(spec, name)
+            raise spec.error(messages.FUNCTION_WITHOUT_BTF, "function", type=spec.probe_type.name, name=name)
+        functions = [name]
+    prefix = spec.probe_type.name + (":vmlinux" if module is not None else "")
+    return [unit.Fentry(f"{prefix}:{function}", function, spec.probe_type.on_return) for function in functions]
+
+
+def _expand(spec: Spec, pattern: str) -> list[str]:
+    matches = matcher(pattern)
+    known, found = False, []
+    for name in spec.host.kernel_functions():
+        known = True
+        if matches(name):
+            found.append(name)
+    if not known:
+        raise spec.error(messages.PROBES_NOT_KNOWN, None, what="kernel functions", pattern=pattern)
+    if not found:
+        raise spec.error(messages.NO_PROBE_MATCHES, "function", what="kernel function", pattern=pattern)
+    return sorted(found)
+
+
+def exists(host: Host, name: str) -> bool:
+    """Whether the kernel has a function, as far as the host knows; asked in the order of what it costs."""
+    types = host.kernel_types()
+    if types is not None and types.function(name) is not None:
+        return True
+    return host.kernel_symbol(name) is not None or name in host.kernel_functions()
+
+
+def _refuse_if_missing(spec: Spec, name: str) -> None:
+    if exists(spec.host, name):
+        return
+    known = list(spec.host.kernel_functions())
+    if known:  # a host that knows none cannot say
+        hint = nearest(name, known)
+        raise spec.error(messages.UNKNOWN_KERNEL_FUNCTION, "function", name=name, hint=hint)

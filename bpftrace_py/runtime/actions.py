@@ -1,0 +1,225 @@
+"""`SessionActions`: what user space does for a program apart from printing texts; see `decoder.Actions`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from bpftrace_py import messages
+from bpftrace_py.codegen import unit
+from bpftrace_py.diagnostics import CompileError, Diagnostic, Message, Severity
+from bpftrace_py.output.values import Value, encode
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from bpftrace_py.output.base import Output
+    from bpftrace_py.runtime.maps import Maps
+
+_CHUNK = 1 << 16  # bytes of a command's output that are taken at a time
+_ONE_EVENT = 1 << 20  # bytes of a command's output that make one event, where output has events
+_LOOK_EVERY = 200  # milliseconds; so often it is checked whether a silent command has ended or must
+_TERMINATED = 1.0  # seconds that a command of system() has to end when the session ends
+
+
+def warning(message: Message, *, hint: str | None = None, **values: object) -> Diagnostic:
+    """A warning of the run, which has no place in the program text."""
+    return Diagnostic(Severity.WARNING, message.code, message.template.format(**values), hint=hint)
+
+
+def plan_systems(table: Sequence[unit.Action]) -> dict[unit.System, ShellCommand]:
+    """The shell commands of all `system()` in a unit. Raises `CompileError` for those that cannot be made safe."""
+    from bpftrace_py.language.shell import Refused
+
+    commands, refused = {}, []
+    for action in table:
+        if isinstance(action, unit.System):
+            try:
+                commands[action] = ShellCommand(action)
+            except Refused as error:
+                message = messages.UNSAFE_SYSTEM
+                text = message.template.format(line=action.line, reason=error.reason)
+                refused.append(Diagnostic(Severity.ERROR, message.code, text, hint=error.hint))
+    if refused:
+        raise CompileError(refused)
+    return commands
+
+
+class ShellCommand:
+    """A `system()` of the script, with references for its traced strings: see `language.shell`."""
+
+    def __init__(self, action: unit.System) -> None:
+        from bpftrace_py.language import shell
+        from bpftrace_py.output.printf import INTEGER, check_format
+
+        pieces: list[str | shell.Hole] = []
+        self._is_text: list[bool] = []
+        at = 0
+        for conversion in check_format(action.format, len(action.arguments)):
+            pieces.append(action.format[at : conversion.start])
+            at = conversion.end
+            if conversion.takes is None:
+                pieces.append("%" if conversion.letter == "%" else action.format[conversion.start : conversion.end])
+                continue
+            # %c of an integer can be any byte, a quote or a semicolon.
+            is_text = conversion.takes != INTEGER or conversion.letter == "c"
+            pieces.append(shell.Hole.TEXT if is_text else shell.Hole.NUMBER)
+            self._is_text.append(is_text)
+        pieces.append(action.format[at:])
+        self._references = [encode(reference) for reference in shell.plan(pieces)]
+        self._prologue = encode(shell.prologue(len(self._references)))
+
+    def arguments(self, literals: Sequence[bytes], texts: list[bytes]) -> list[bytes]:
+        """What /bin/sh is started with for these texts of the format's arguments."""
+        references = iter(self._references)
+        script, values = [self._prologue, literals[0]], [b"sh"]
+        for is_text, text, literal in zip(self._is_text, texts, literals[1:], strict=True):
+            if is_text:
+                values.append(text.split(b"\0", 1)[0])  # %c may give a NUL, which no argument can have
+            script += (next(references) if is_text else text, literal)
+        return [b"sh", b"-c", b"".join(script), *values]
+
+
+class SessionActions:
+    """Carries out actions by way of the session's output and maps.
+
+    `request_stop` is called for `exit()`; `stopping` says whether the session is to end, which ends a running command,
+    too; `warn` tells the user of what went wrong.
+    """
+
+    def __init__(
+        self, program: unit.Unit, output: Output, maps: Maps, cat_bytes_max: int,
+        request_stop: Callable[[], None], stopping: Callable[[], bool], warn: Callable[[Diagnostic], None],
+    ) -> None:  # fmt: skip
+        self._output = output
+        self._maps = maps
+        self._cat_bytes_max = cat_bytes_max
+        self._request_stop = request_stop
+        self._stopping = stopping
+        self._warn = warn
+        self._script_maps = {script_map.name: script_map for script_map in program.maps}
+        self._commands = plan_systems(program.actions)
+
+    # --- texts
+
+    def time(self, action: unit.Time) -> None:
+        self._output.time(encode(time.strftime(action.format)))
+
+    def join(self, action: unit.Join, strings: list[bytes]) -> None:
+        self._output.join(encode(action.delimiter).join(strings))
+
+    def print_value(self, action: unit.PrintValue, value: Value) -> None:
+        self._output.value(action.value, value)
+
+    def helper_failed(self, action: unit.HelperFailed, error: int) -> None:
+        diagnostic = warning(
+            messages.HELPER_FAILED, helper=action.helper, line=action.line, column=action.column, reason=os.strerror(-error)
+        )
+        self._output.helper_error(action.helper, error, action.line, action.column, diagnostic.render())
+
+    # --- maps
+
+    def print_map(self, action: unit.PrintMap) -> None:
+        script_map = self._script_maps[action.map]
+        self._output.map(script_map, self._maps.read(action.map), action.top, action.divisor)
+
+    def print_element(self, action: unit.PrintElement, key: tuple[Value, ...]) -> None:
+        value = self._maps.lookup(action.map, key)
+        self._output.map(self._script_maps[action.map], [] if value is None else [(key, value)])
+
+    def clear(self, action: unit.Clear) -> None:
+        self._maps.clear(action.map)
+
+    def zero(self, action: unit.Zero) -> None:
+        self._maps.zero(action.map)
+
+    # --- the end
+
+    def exit(self, action: unit.Exit) -> None:
+        self._request_stop()
+
+    # --- files and commands
+
+    def cat(self, action: unit.Cat, path: bytes) -> None:
+        try:
+            # Not blocked by a FIFO that nobody writes to.
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                content = self._read(fd)
+            finally:
+                os.close(fd)
+        except (OSError, ValueError) as error:
+            reason = (error.strerror or "") if isinstance(error, OSError) else "it has a NUL byte"
+            self._warn(warning(messages.CAT_FAILED, path=os.fsdecode(path), reason=reason[:1].lower() + reason[1:]))
+            return
+        self._output.cat(content)
+
+    def _read(self, fd: int) -> bytes:
+        parts, left = [], self._cat_bytes_max
+        while left > 0:
+            try:
+                part = os.read(fd, min(left, _CHUNK))
+            except BlockingIOError:
+                break
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def system(self, action: unit.System, literals: Sequence[bytes], texts: list[bytes]) -> None:
+        """Run the command and wait for it: what it prints comes between what was printed before and after it."""
+        import subprocess
+
+        self._output.writer.flush()
+        try:
+            process = subprocess.Popen(
+                self._commands[action].arguments(literals, texts), executable="/bin/sh", stdout=subprocess.PIPE, bufsize=0
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self._warn(warning(messages.SYSTEM_FAILED, line=action.line, reason=reason[:1].lower() + reason[1:]))
+            return
+        assert process.stdout
+        try:
+            self._collect(process)
+            if self._stopping():
+                process.terminate()
+            process.wait(_TERMINATED if self._stopping() else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        finally:
+            process.stdout.close()
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def _collect(self, process: subprocess.Popen[bytes]) -> None:
+        """Pass on what a command prints until it closes its output or ends, or the session is to end.
+
+        A command that prints in one go makes one event.
+        """
+        import select
+
+        assert process.stdout
+        fd = process.stdout.fileno()
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        parts: list[bytes] = []
+        while True:
+            ready = poll.poll(_LOOK_EVERY)
+            part = os.read(fd, _CHUNK) if ready else b""
+            parts.append(part)
+            ended = bool(ready) and not part
+            # What a command left in the background may keep its output open for ever.
+            ended = ended or (not ready and (self._stopping() or process.poll() is not None))
+            if parts and (ended or not ready or len(parts) >= _ONE_EVENT // _CHUNK):
+                content = b"".join(parts)
+                parts.clear()
+                if content:
+                    self._output.system(content)
+                    self._output.writer.settle()
+            if ended or (part and self._stopping()):
+                return

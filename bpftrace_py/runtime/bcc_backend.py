@@ -1,0 +1,177 @@
+"""BCC's `BPF` class as a compiler: C text in, `Image` out. The only importer of `bcc`, and imported itself only when
+something has to be compiled: it brings LLVM into the process."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from bpftrace_py import messages
+from bpftrace_py.diagnostics import host_error
+from bpftrace_py.runtime import kallsyms_scan, refused
+from bpftrace_py.runtime.image import Code, Image, MapSpec, unlink
+from bpftrace_py.runtime.kernel import MAP_TYPE_RINGBUF
+
+# Its include/linux/kconfig.h is the first file that BCC's clang reads: our prelude.
+HEADERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "codegen")
+# The guards of BCC's helpers.h and bpf.h: without these two no kernel headers are needed. Nothing reads debug info.
+FLAGS = ("-D__BPF_HELPERS_H", "-D_UAPI__LINUX_BPF_H__", "-g0")
+
+_SYSTEM_BINDINGS = "/usr/lib/python3/dist-packages/bcc"
+# BCC attaches functions with such names by itself as soon as they are compiled.
+_AUTOLOADED = ("kprobe__", "kretprobe__", "tracepoint__", "raw_tracepoint__", "kfunc__", "kretfunc__", "lsm__")
+_compiling = threading.Lock()  # the environment, the working directory and fds 1 and 2 belong to the whole process
+
+
+class Compiled:
+    """`image`, with a file descriptor for each of `image.maps` (BCC has created them), and what clang printed."""
+
+    __slots__ = ("image", "map_fds", "log")
+
+    def __init__(self, image: Image, map_fds: tuple[int, ...], log: str) -> None:
+        self.image, self.map_fds, self.log = image, map_fds, log
+
+
+def _bindings() -> ModuleType:
+    """The module `bcc`. Raises `HostError` if it is not there, not BCC, or not usable."""
+    from importlib.util import find_spec
+
+    spec = find_spec("bcc")
+    if spec is None or spec.origin is None:
+        if os.path.isdir(_SYSTEM_BINDINGS):
+            raise host_error(
+                messages.BCC_OTHER_PYTHON,
+                executable=sys.executable,
+                path=_SYSTEM_BINDINGS,
+                hint="use /usr/bin/python3, or a virtual environment made with --system-site-packages",
+            )
+        raise host_error(messages.BCC_MISSING, hint="apt-get install python3-bpfcc")
+    directory = os.path.dirname(spec.origin)
+    if not os.path.exists(os.path.join(directory, "libbcc.py")):
+        raise host_error(
+            messages.BCC_WRONG_PACKAGE, path=directory, hint="pip uninstall bcc; apt-get install python3-bpfcc"
+        )
+    try:
+        import bcc
+    except (
+        ImportError,
+        OSError,
+        AttributeError,
+    ) as error:  # OSError: no libbcc.so.0; AttributeError: another version's
+        raise host_error(
+            messages.BCC_UNUSABLE, reason=error, hint="apt-get install --reinstall python3-bpfcc"
+        ) from error
+    module: ModuleType = bcc
+    return module
+
+
+def compile_image(c_source: str, functions: Sequence[str], extra_flags: Sequence[str] = ()) -> Compiled:
+    """Compile a unit's C and take out the bytecode of `functions`.
+
+    Raises `HostError` if BCC cannot be used or a map cannot be created, `InternalError` if clang refuses the text.
+    """
+    for function in functions:
+        assert not function.startswith(_AUTOLOADED), f"BCC would attach {function} by itself"
+    bcc = _bindings()
+    with _compiling:
+        output = _Output()
+        try:
+            with output.captured(), _headers(), kallsyms_scan.avoided():
+                module = bcc.BPF(text=c_source.encode(), cflags=[*FLAGS, *extra_flags])
+        except Exception as error:
+            raise refused.by_clang(c_source, output.text or str(error)) from error
+        try:
+            image, map_fds = _extract(bcc.lib, module.module, functions)
+        finally:
+            atexit.unregister(module.cleanup)
+            module.cleanup()
+    return Compiled(image, map_fds, output.text)
+
+
+@contextmanager
+def _headers() -> Iterator[None]:
+    """Point BCC to our headers, for this compilation only: children must not inherit it."""
+    before = os.environ.get("BCC_KERNEL_SOURCE")
+    os.environ["BCC_KERNEL_SOURCE"] = HEADERS
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["BCC_KERNEL_SOURCE"]
+        else:
+            os.environ["BCC_KERNEL_SOURCE"] = before
+
+
+class _Output:
+    """What C code prints: clang and BCC write to the file descriptors, past Python."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    @contextmanager
+    def captured(self) -> Iterator[None]:
+        libc = ctypes.CDLL(None)
+        _flush(libc)
+        saved: list[tuple[int, int]] = []
+        with open(os.memfd_create("bpftrace-py"), "w+b") as sink:
+            for fd in (1, 2):
+                try:
+                    saved.append((fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)))
+                except OSError:
+                    continue  # closed by our caller: nothing to save, nothing to see
+                os.dup2(sink.fileno(), fd)
+            try:
+                yield
+            finally:
+                _flush(libc)
+                for fd, copy in saved:
+                    os.dup2(copy, fd)
+                    os.close(copy)
+                sink.seek(0)
+                self.text = sink.read().decode(errors="replace")
+
+
+def _flush(libc: ctypes.CDLL) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            pass  # a reader that has gone is for those who write to find out
+    libc.fflush(None)
+
+
+def _extract(lib: Any, module: int, functions: Sequence[str]) -> tuple[Image, tuple[int, ...]]:
+    """Bytecode and maps of a BCC module, and copies of the maps' file descriptors."""
+    lib.bpf_table_name.restype, lib.bpf_table_name.argtypes = ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_size_t]
+    maps, index_by_fd, fds = [], {}, []
+    for index in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
+        kind = lib.bpf_table_type_id(module, index)
+        sizes = (0, 0)  # BCC's declaration of a ring buffer has a key and a leaf; the map has none
+        if kind != MAP_TYPE_RINGBUF:
+            sizes = lib.bpf_table_key_size_id(module, index), lib.bpf_table_leaf_size_id(module, index)
+        fd = lib.bpf_table_fd_id(module, index)
+        index_by_fd[fd] = index
+        fds.append(fd)
+        maps.append(
+            MapSpec(
+                lib.bpf_table_name(module, index).decode(), kind, *sizes,
+                lib.bpf_table_max_entries_id(module, index), lib.bpf_table_flags_id(module, index),
+            )
+        )  # fmt: skip
+    programs: dict[str, Code] = {}
+    for function in functions:
+        start = lib.bpf_function_start(module, function.encode())
+        assert start, f"the C text has no function {function}"
+        code = ctypes.string_at(start, lib.bpf_function_size(module, function.encode()))
+        programs[function] = unlink(code, index_by_fd)
+    image = Image(tuple(maps), programs, ctypes.string_at(lib.bpf_module_license(module)))
+    return image, tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in fds)

@@ -1,0 +1,129 @@
+"""The processes that a session belongs to: the command of `-c`, and the process of `-p`.
+
+The command is started under ptrace(2), which stops it at the first instruction of its new image: its files are mapped
+(so that probes in it can be found through /proc/PID/maps) and none of its code has run. `Child.start` lets it go.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import time
+
+from bpftrace_py import messages
+from bpftrace_py.diagnostics import HostError, host_error
+
+_PTRACE_TRACEME, _PTRACE_DETACH, _PTRACE_SETOPTIONS = 0, 17, 0x4200
+_PTRACE_O_EXITKILL = 1 << 20
+_PR_SET_PDEATHSIG = 1
+_GRACE = 1.0  # seconds that a command has to end after it was told to
+
+
+class Child:
+    """A command that was started and stands still until `start()`.
+
+    `pid` is its process id, `pidfd` becomes readable when it ends. Not thread-safe: ptrace(2) belongs to one thread, so
+    `start` must be called by the thread that made the object.
+    """
+
+    def __init__(self, command: str) -> None:
+        """Start `command`, split into words as a shell would. Raises `HostError` if that is not possible."""
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise host_error(messages.COMMAND_SYNTAX, command=command, reason=str(error).lower().rstrip(".")) from error
+        if not words:
+            raise host_error(messages.COMMAND_EMPTY)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._ptrace = self._libc.ptrace
+        self._ptrace.restype = ctypes.c_long
+        self._ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        try:
+            self._process = subprocess.Popen(words, preexec_fn=self._before_exec)  # noqa: PLW1509 - see there
+        except (OSError, subprocess.SubprocessError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be traced"
+            raise host_error(messages.COMMAND_NOT_STARTED, command=words[0], reason=_lowered(reason)) from error
+        self.pid = self._process.pid
+        self._stopped = True
+        try:
+            self._wait_for_exec(words[0])
+            self.pidfd = os.pidfd_open(self.pid)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def _before_exec(self) -> None:
+        """In the forked process. Only two system calls: other threads' locks may be held in this copy of the memory."""
+        self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # nothing is left behind if we are killed
+        if self._ptrace(_PTRACE_TRACEME, 0, None, None) != 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    def _wait_for_exec(self, name: str) -> None:
+        _, status = os.waitpid(self.pid, 0)
+        if not os.WIFSTOPPED(status):
+            raise host_error(messages.COMMAND_NOT_STARTED, command=name, reason="it ended before its first instruction")
+        self._ptrace(_PTRACE_SETOPTIONS, self.pid, None, _PTRACE_O_EXITKILL)
+
+    def start(self) -> None:
+        """Let the command run. A second call does nothing."""
+        if self._stopped:
+            self._stopped = False
+            self._ptrace(_PTRACE_DETACH, self.pid, None, None)
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def signal(self, number: int) -> None:
+        """Pass a signal on; nothing happens if the command has ended."""
+        if not self._stopped:
+            self._process.send_signal(number)
+
+    def close(self) -> None:
+        """End the command if it still runs: SIGTERM, and SIGKILL if it has not ended a second later."""
+        if self._stopped and not self.ended:
+            self._process.kill()  # it has not run yet: it cannot have anything to clean up
+        elif not self.ended:
+            self._process.terminate()
+            deadline = time.monotonic() + _GRACE
+            while not self.ended and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if not self.ended:
+                self._process.kill()
+        self._process.wait()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def open_process(pid: int) -> int:
+    """A pidfd of a running process, readable when it ends. Raises `HostError` if there is no such process."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        raise _no_process(pid, error) from error
+
+
+def _no_process(pid: int, error: OSError) -> HostError:
+    if isinstance(error, ProcessLookupError):
+        return host_error(messages.NO_SUCH_PROCESS, pid=pid)
+    leader = _thread_group(pid)
+    if leader is not None and leader != pid:
+        return host_error(messages.THREAD_NOT_PROCESS, pid=pid, hint=f"-p {leader} traces the process that it belongs to")
+    return host_error(messages.PROCESS_UNUSABLE, pid=pid, reason=_lowered(error.strerror or str(error)))
+
+
+def _thread_group(tid: int) -> int | None:
+    try:
+        with open(f"/proc/{tid}/status", encoding="ascii", errors="replace") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), None)
+    except OSError:
+        return None
+
+
+def _lowered(reason: str) -> str:
+    return reason[:1].lower() + reason[1:]

@@ -1,0 +1,288 @@
+"""From records of the ring buffer to what they ask for: text to print, or an action to carry out.
+
+A record is laid out as `TupleType((UINT32, *argument_types))` behind the ring's own header. For each `printf` of the
+script there is one function, compiled when its first record comes, that turns a run of records into a list of texts in
+one comprehension: `struct` iterates, `bytes %` formats, and strings are looked up among those already cut. Everything
+else goes to an `Actions` object, one record at a time, after the text before it has been printed.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from bpftrace_py import types
+from bpftrace_py.codegen import unit
+from bpftrace_py.output.printf import Formatter, compile_format
+from bpftrace_py.output.values import Texts, Value, cut_string, item_decoder, plain, struct_code, struct_layout
+from bpftrace_py.runtime.ring_buffer import HEADER_SIZE
+from bpftrace_py.types import Type
+
+_PENDING = 4096  # texts that are kept before they are handed on
+_MEMO_BYTES = 4 << 20  # of strings that a memo keeps
+_MEMO_MOST = 1 << 14
+
+
+class Actions(Protocol):
+    """What user space does for a program, apart from `printf`. Called in the order of the events."""
+
+    def time(self, action: unit.Time) -> None: ...
+
+    def join(self, action: unit.Join, strings: list[bytes]) -> None: ...
+
+    def cat(self, action: unit.Cat, path: bytes) -> None: ...
+
+    def system(self, action: unit.System, literals: Sequence[bytes], texts: list[bytes]) -> None:
+        """The command is literals[0] texts[0] literals[1] ...; the texts are the arguments', and not to be trusted."""
+
+    def print_map(self, action: unit.PrintMap) -> None: ...
+
+    def print_value(self, action: unit.PrintValue, value: Value) -> None: ...
+
+    def print_element(self, action: unit.PrintElement, key: tuple[Value, ...]) -> None: ...
+
+    def clear(self, action: unit.Clear) -> None: ...
+
+    def zero(self, action: unit.Zero) -> None: ...
+
+    def exit(self, action: unit.Exit) -> None:
+        """Nothing that came after it is handled."""
+
+    def helper_failed(self, action: unit.HelperFailed, error: int) -> None:
+        """`error` is a negative errno."""
+
+
+Item = Any  # of a record, as `struct` took it out
+Run = Callable[[memoryview], list[Any]]  # records -> what is emitted for them
+Act = Callable[[memoryview], bool]  # carries out the actions of records; True ends the drain
+
+
+class Decoder:
+    """The handler of a unit's records: a `ring_buffer.Handler`.
+
+    `emit` gets lists of texts, one a `printf` event: `Output.printf`. With `events` it gets lists of
+    `(action, values)` instead, the values as `values.plain` makes them. Call `flush` after each drain.
+    """
+
+    def __init__(
+        self,
+        table: Sequence[unit.Action],
+        texts: Texts,
+        emit: Callable[[list[Any]], None],
+        actions: Actions,
+        *,
+        events: bool = False,
+    ) -> None:
+        self.damaged = 0  # records that were too short or of no action
+        self._table = table
+        self._texts = texts
+        self._emit = emit
+        self._actions = actions
+        self._events = events
+        # By action and stride: an action's records have one size.
+        self._runs: dict[tuple[int, int], Run] = {}
+        self._acts: dict[tuple[int, int], Act] = {}
+        self._pending: list[Any] = []
+
+    def run(self, action: int, records: memoryview, count: int) -> bool:
+        kind = action, len(records) // count
+        run = self._runs.get(kind)
+        if run is not None:
+            self._pending += run(records)
+            if len(self._pending) >= _PENDING:
+                self.flush()
+            return False
+        act = self._acts.get(kind)
+        if act is not None:
+            self.flush()
+            return act(records)
+        if self._prepare(*kind):
+            return self.run(action, records, count)
+        self.damaged += count
+        return False
+
+    def flush(self) -> None:
+        """Hand on what was decoded."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._emit(pending)
+
+    def _prepare(self, number: int, stride: int) -> bool:
+        """Compile what handles records of this action and size; False if they cannot be right."""
+        if number >= len(self._table):
+            return False
+        if len(self._runs) + len(self._acts) > 4 * len(self._table):  # sizes that no program of ours sends
+            self._runs.clear()
+            self._acts.clear()
+        action = self._table[number]
+        arguments = _arguments(action)
+        if isinstance(action, unit.Printf) and not self._events:
+            formatter = compile_format(action.format, arguments, self._texts)
+            layout = _record_layout(arguments, stride, formatter.codes)
+            if layout:
+                self._runs[number, stride] = compile_text_run(formatter, arguments, layout)
+        elif isinstance(action, unit.Printf):
+            layout = _record_layout(arguments, stride)
+            if layout:
+                self._runs[number, stride] = _compile_event_run(action, layout, self._texts)
+        elif isinstance(action, unit.Exit):
+            layout = _record_layout(arguments, stride)
+            self._acts[number, stride] = lambda records: self._exit(action)
+        elif isinstance(action, unit.Join):
+            layout = _record_layout((types.UINT32,), stride)
+            if layout:
+                self._acts[number, stride] = lambda records: self._join(action, records, stride)
+        else:
+            codes, carry_out = _compile_action(action, self._actions, self._texts.unescaped())
+            layout = _record_layout(arguments, stride, codes)
+            if layout:
+                self._acts[number, stride] = _each(layout, carry_out)
+        return layout is not None
+
+    def _exit(self, action: unit.Exit) -> bool:
+        self._actions.exit(action)
+        return True
+
+    def _join(self, action: unit.Join, records: memoryview, stride: int) -> bool:
+        size = action.capacity
+        for at in range(HEADER_SIZE + 4, len(records), stride):
+            claimed = int.from_bytes(records[at : at + 4], sys.byteorder)
+            payload = bytes(records[at + 4 : at + stride - HEADER_SIZE - 4])
+            count = min(claimed, action.limit, len(payload) // size)
+            strings = [cut_string(payload[i * size : (i + 1) * size]) for i in range(count)]
+            self._actions.join(action, strings)
+        return False
+
+
+def _arguments(action: unit.Action) -> tuple[Type, ...]:
+    """The types of what a record of the action has behind its number."""
+    if isinstance(action, (unit.Printf, unit.System, unit.Cat)):
+        return action.arguments
+    if isinstance(action, unit.PrintElement):
+        return action.keys
+    if isinstance(action, unit.PrintValue):
+        return (action.value,)
+    if isinstance(action, unit.HelperFailed):
+        return (types.INT64,)
+    return ()
+
+
+def _record_layout(arguments: tuple[Type, ...], stride: int, codes: Sequence[str] | None = None) -> str | None:
+    """The `struct` format of a whole record of `stride` bytes, one item an argument; None if it is too small."""
+    payload = struct_layout((types.UINT32, *arguments), ["4x", *(codes or map(struct_code, arguments))])
+    rest = stride - HEADER_SIZE - struct.calcsize(payload)
+    return f"={HEADER_SIZE}x{payload.removeprefix('=')}{rest}x" if rest >= 0 else None
+
+
+# --- printf
+
+
+class _Memo(dict[Any, Any]):
+    """What `convert` made of the values seen lately: `memo[value]`."""
+
+    def __init__(self, convert: Callable[[Any], Any], most: int) -> None:
+        super().__init__()
+        self._convert = convert
+        self._most = most
+
+    def __missing__(self, value: Any) -> Any:
+        if len(self) >= self._most:
+            self.clear()
+        result = self[value] = self._convert(value)
+        return result
+
+
+def compile_text_run(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Run:
+    """The function that formats a run of records laid out as `layout`.
+
+    Its expression is generated: calls are left out where an argument needs none, and a look-up in a memo stands where
+    one pays. It is made of the numbers of the arguments; nothing of the script is in it.
+    """
+    names: dict[str, Any] = {"template": formatter.template, "unpack": struct.Struct(layout).iter_unpack}
+    parts = []
+    for index, (convert, memoize, type) in enumerate(
+        zip(formatter.converters, formatter.memoize, arguments, strict=True)
+    ):
+        item = f"a{index}"
+        if convert is not None:
+            if memoize:
+                names[f"f{index}"] = _Memo(convert, max(16, min(_MEMO_MOST, _MEMO_BYTES // max(type.size, 1))))
+            else:
+                names[f"f{index}"] = convert
+            item = f"f{index}[{item}]" if memoize else f"f{index}({item})"
+        parts.append(item)
+    if any(formatter.converters):
+        items = "".join(f"a{index}," for index in range(len(parts)))
+        source = f"lambda records: [template % ({','.join(parts)},) for {items} in unpack(records)]"
+    else:
+        source = "lambda records: [template % items for items in unpack(records)]"
+    run: Run = eval(source, names)
+    return run
+
+
+def _compile_event_run(action: unit.Printf, layout: str, texts: Texts) -> Run:
+    """The function that makes `(action, values)` of each record of a run."""
+    unpack = struct.Struct(layout).iter_unpack
+    steps = []
+    for type in action.arguments:
+        decode, convert = item_decoder(type, texts.fields), plain(type, texts)
+        steps.append(_chain(decode, convert))
+    if not any(steps):
+        return lambda records: [(action, items) for items in unpack(records)]
+    return lambda records: [
+        (action, tuple([step(item) if step else item for step, item in zip(steps, items, strict=True)]))
+        for items in unpack(records)
+    ]
+
+
+def _chain(first: Callable[[Any], Any] | None, second: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    if first and second:
+        return lambda item: second(first(item))
+    return first or second
+
+
+# --- everything else
+
+
+def _each(layout: str, carry_out: Callable[[tuple[Item, ...]], None]) -> Act:
+    unpack = struct.Struct(layout).iter_unpack
+
+    def act(records: memoryview) -> bool:
+        for items in unpack(records):
+            carry_out(items)
+        return False
+
+    return act
+
+
+def _compile_action(
+    action: unit.Action, to: Actions, texts: Texts
+) -> tuple[list[str] | None, Callable[[tuple[Item, ...]], None]]:
+    """The `struct` codes of an action's arguments (None: as their types say) and what carries it out."""
+    if isinstance(action, unit.Time):
+        return None, lambda items: to.time(action)
+    if isinstance(action, unit.PrintMap):
+        return None, lambda items: to.print_map(action)
+    if isinstance(action, unit.Clear):
+        return None, lambda items: to.clear(action)
+    if isinstance(action, unit.Zero):
+        return None, lambda items: to.zero(action)
+    if isinstance(action, unit.HelperFailed):
+        return None, lambda items: to.helper_failed(action, items[0])
+    if isinstance(action, unit.System):
+        command = compile_format(action.format, action.arguments, texts)
+        return command.codes, lambda items: to.system(action, command.literals, command.texts(items))
+    if isinstance(action, unit.Cat):
+        path = compile_format(action.format, action.arguments, texts)
+        return path.codes, lambda items: to.cat(action, path.format(items))
+    decoders = [item_decoder(type, texts.fields) for type in _arguments(action)]
+
+    def decode(items: tuple[Item, ...]) -> tuple[Value, ...]:
+        return tuple([f(item) if f else item for f, item in zip(decoders, items, strict=True)])
+
+    if isinstance(action, unit.PrintElement):
+        return None, lambda items: to.print_element(action, decode(items))
+    assert isinstance(action, unit.PrintValue), action
+    return None, lambda items: to.print_value(action, decode(items)[0])

@@ -1,0 +1,69 @@
+"""Separate debug files: where distributions put the symbols that they take out of a program.
+
+Two ways lead from a program to its file: the build id (`/usr/lib/debug/.build-id/ab/cdef.debug`) and the section
+`.gnu_debuglink`, which has a file name and a checksum.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bpftrace_py.symbols.elf import ElfFile
+
+_DIRECTORY = "/usr/lib/debug"
+
+
+def candidates(file: ElfFile) -> Iterator[str]:
+    """The paths at which the debug file of `file` may be, the likeliest first."""
+    build_id = file.build_id
+    if build_id is not None and len(build_id) > 4:
+        yield f"{file.root}{_DIRECTORY}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+    link = _link(file)
+    if link is None:
+        return
+    inside = file.path.removeprefix(file.root) if file.root else file.path
+    directory = os.path.dirname(os.path.realpath(file.path) if not file.root else inside)
+    for place in (directory, f"{directory}/.debug", _DIRECTORY + directory):
+        path = f"{file.root}{place}/{link[0]}"
+        if path != file.path:
+            yield path
+
+
+def belongs_to(candidate: ElfFile, file: ElfFile) -> bool:
+    """Whether a debug file was made from `file`: build ids agree, or, without them, the checksum in the link."""
+    if candidate.machine != file.machine:
+        return False
+    if file.build_id is not None and candidate.build_id is not None:
+        return file.build_id == candidate.build_id
+    link = _link(file)
+    return link is not None and _checksum(candidate.path) == link[1]
+
+
+def _link(file: ElfFile) -> tuple[str, int] | None:
+    """File name and checksum of the section `.gnu_debuglink`."""
+    section = file.section(".gnu_debuglink")
+    if section is None or not 8 <= section.size <= 4096:
+        return None
+    data = file.data(section)
+    name, end, _ = data.partition(b"\0")
+    if not name or not end or b"/" in name or len(data) < 8:
+        return None
+    checksum: int = struct.unpack(file.order + "I", data[-4:])[0]
+    return name.decode("utf-8", "surrogateescape"), checksum
+
+
+def _checksum(path: str) -> int | None:
+    import zlib
+
+    value = 0
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                value = zlib.crc32(chunk, value)
+    except OSError:
+        return None
+    return value

@@ -1,0 +1,274 @@
+"""Program text to syntax tree: `parse`. PLY's LALR parser runs the grammar of `grammar.py`.
+
+The tables come from `_parsetab.py`, which `build_tables.py` writes when the package is built; without that file they
+are made in memory. What the user is told about a syntax error, and where the parser goes on behind it, is decided here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ply import yacc
+
+from bpftrace_py import messages
+from bpftrace_py.diagnostics import Diagnostics, Note
+from bpftrace_py.source import Source, Span
+from bpftrace_py.syntax import ast, grammar
+from bpftrace_py.syntax.expectations import describe, shift, valid_tokens
+from bpftrace_py.syntax.lexer import MAX_NESTING, TokenList, tokenize
+from bpftrace_py.syntax.type_names import mark_types
+from bpftrace_py.syntax.visitor import children
+
+if TYPE_CHECKING:
+    from bpftrace_py.syntax.lexer import Token
+
+
+def parse(source: Source, diagnostics: Diagnostics) -> ast.Program | None:
+    """The syntax tree of a program; None if nothing of it could be used.
+
+    Errors go to `diagnostics`. If there are any, the tree holds the parts between them.
+    """
+    lexed = tokenize(source, diagnostics)
+    if lexed.broken:
+        return None
+    program = _Parser(source, diagnostics, lexed).run()
+    if program is None or not _check_depth(program, diagnostics):
+        return None
+    if not program.probes and not diagnostics.errors:
+        end = len(source.text.rstrip())
+        diagnostics.error(messages.UNEXPECTED_END, Span(max(0, end - 1), max(1, end)), expected="a probe")
+    program.span = Span(0, len(source.text))
+    return program
+
+
+def _check_depth(program: ast.Program, diagnostics: Diagnostics) -> bool:
+    """Chains such as `1 + 1 + ...` and `else if` make a tree deep without any brackets."""
+    level: list[ast.Node] = [program]
+    for _ in range(MAX_NESTING + 1):
+        level = [child for node in level for child in children(node)]
+        if not level:
+            return True
+    diagnostics.error(messages.TOO_DEEP, level[0].span)
+    return False
+
+
+# --- tables
+
+
+class _Tables:
+    """What PLY's parser needs of a grammar, under PLY's names."""
+
+    def __init__(self, productions: Any, action: Any, goto: Any) -> None:
+        self.lr_productions = productions
+        self.lr_action: dict[int, dict[str, int]] = action
+        self.lr_goto: dict[int, dict[str, int]] = goto
+
+
+def generate() -> _Tables:
+    """New tables, made from the grammar (0.1 s)."""
+    # The log would tell that there is no p_error: `_Parser` has it.
+    made = yacc.yacc(module=grammar, debug=False, write_tables=False, errorlog=yacc.NullLogger())
+    return _Tables(made.productions, made.action, made.goto)
+
+
+def format_tables(tables: _Tables) -> str:
+    """The text of `_parsetab.py`: literals that load without any work, equal rows shared."""
+    rows: dict[str, int] = {}
+
+    def numbers(table: dict[int, dict[str, int]]) -> str:
+        shared = [rows.setdefault(repr(dict(sorted(row.items()))), len(rows)) for _, row in sorted(table.items())]
+        return "{" + ", ".join(f"{state}: r{row}" for state, row in zip(sorted(table), shared, strict=True)) + "}"
+
+    action, goto = numbers(tables.lr_action), numbers(tables.lr_goto)
+    productions = [(str(p), p.name, p.len, p.func, "", 0) for p in tables.lr_productions]
+    lines = ['"""Written by build_tables.py from grammar.py. Do not edit."""']
+    lines += (f"r{number} = {row}" for row, number in rows.items())
+    lines += (f"ACTION = {action}", f"GOTO = {goto}", "PRODUCTIONS = (")
+    lines += (f"    {production!r}," for production in productions)
+    return "\n".join(lines) + "\n)\n"
+
+
+_tables: _Tables | None = None
+
+
+def _load_tables() -> _Tables:
+    global _tables
+    if _tables is None:
+        try:
+            from bpftrace_py.syntax import _parsetab  # type: ignore[attr-defined, unused-ignore]
+        except ImportError:
+            _tables = generate()
+        else:
+            productions = [yacc.MiniProduction(*fields) for fields in _parsetab.PRODUCTIONS]
+            functions = vars(grammar)
+            for production in productions:
+                production.bind(functions)
+            _tables = _Tables(productions, _parsetab.ACTION, _parsetab.GOTO)
+    return _tables
+
+
+# --- one run
+
+
+def _token(kind: str, at: int) -> Token:
+    token = yacc.YaccSymbol()
+    token.type, token.value, token.lexpos, token.end = kind, None, at, at
+    return token  # type: ignore[no-any-return]
+
+
+class _Parser:
+    """PLY's parser over the tokens of one program, and what happens at its errors."""
+
+    def __init__(self, source: Source, diagnostics: Diagnostics, lexed: TokenList) -> None:
+        self._source = source
+        self._diagnostics = diagnostics
+        self._bad_characters = lexed.bad_characters
+        # PLY cannot recover if nothing is on its stack, hence START.
+        self._tokens = [_token("START", 0), *mark_types(lexed.tokens)]
+        self._next = 0
+        self._sync: Token | None = None
+        self._recovering = False
+        self._automaton = yacc.LRParser(_load_tables(), self._error)
+        self._automaton.text_of = self._text_of
+        self._automaton.integer_too_large = self._integer_too_large
+
+    def run(self) -> ast.Program | None:
+        return self._automaton.parse(lexer=self)  # type: ignore[no-any-return]
+
+    def token(self) -> Token | None:
+        """The next token, for PLY."""
+        if self._sync is not None:
+            token, self._sync = self._sync, None
+            self._recovering = True
+            return token
+        if self._recovering:
+            # SYNC has been taken. PLY would keep quiet about errors in the next three tokens.
+            self._recovering = False
+            self._automaton.errok()
+        at = self._next
+        if at == len(self._tokens):
+            return None
+        self._next = at + 1
+        return self._tokens[at]
+
+    def _text_of(self, token: Token) -> str:
+        return self._source.text[token.lexpos : token.end]
+
+    def _integer_too_large(self, span: Span) -> None:
+        self._diagnostics.error(messages.INTEGER_TOO_LARGE, span, text=self._source.text[span.start : span.end])
+
+    # --- errors
+
+    def _error(self, token: Token | None) -> None:
+        """Called by PLY at a token that does not fit (None: the end). Reports it and says where to go on."""
+        states = list(self._automaton.statestack)
+        expected = valid_tokens(self._automaton, states)
+        if token is None:
+            self._report_end(expected)
+            return
+        # PLY goes on in the innermost state that can take an `error`.
+        recovery = None
+        while recovery is None:
+            recovery = shift(self._automaton, states, "error")
+            states.pop()
+        in_block = "SYNC_BLOCK" not in self._automaton.action[recovery]
+        header = self._probe_in_block() if in_block else None
+        if header is not None:
+            self._report(header, {"}"})
+            self._next = len(self._tokens)
+            return
+        if not self._beside_bad_character(token):
+            self._report(token, expected)
+        if in_block:
+            self._skip_statement()
+        else:
+            self._skip_probe()
+
+    def _report(self, token: Token, expected: set[str]) -> None:
+        hint = None
+        if token.type.startswith("ASSIGN") and token.type not in expected:
+            hint = "only `@maps` and `$variables` can be assigned to"
+        self._diagnostics.error(
+            messages.UNEXPECTED_TOKEN,
+            Span(token.lexpos, token.end),
+            hint=hint,
+            notes=self._open_block(self._next - 1) if expected == {"}"} else (),
+            found=_quoted(self._text_of(token)),
+            expected=describe(expected),
+        )
+
+    def _report_end(self, expected: set[str]) -> None:
+        last = self._tokens[-1]
+        notes = self._open_block(len(self._tokens)) if "}" in expected else ()
+        span = Span(max(0, last.end - 1), last.end)
+        self._diagnostics.error(messages.UNEXPECTED_END, span, notes=notes, expected=describe(expected))
+
+    def _open_block(self, end: int) -> tuple[Note, ...]:
+        """A note about the innermost `{` that is still open at the token `end`."""
+        depth = 0
+        for token in reversed(self._tokens[:end]):
+            depth += (token.type == "{") - (token.type == "}")
+            if depth > 0:
+                return (Note("this `{` is not closed", Span(token.lexpos, token.end)),)
+        return ()
+
+    def _beside_bad_character(self, token: Token) -> bool:
+        """Whether a bad character on the same line, already reported, explains the error."""
+        line = self._source.position(token.lexpos)[0]
+        return any(self._source.position(at)[0] == line for at in self._bad_characters)
+
+    def _probe_in_block(self) -> Token | None:
+        """The beginning of a probe, such as `END` in the first column, if the error is on its line.
+
+        Then the block before it was not closed, and nothing behind it can be trusted.
+        """
+        line_start = self._source.text.rfind("\n", 0, self._tokens[self._next - 1].lexpos) + 1
+        index = self._next - 1
+        while index > 0 and self._tokens[index - 1].lexpos >= line_start:
+            index -= 1
+        token = self._tokens[index]
+        if token.lexpos != line_start or line_start == 0 or token.type != "IDENTIFIER":
+            return None
+        behind = self._source.text[token.end : token.end + 1]
+        return token if token.value in ("BEGIN", "END") or behind == ":" else None
+
+    def _skip_statement(self) -> None:
+        """Go on behind the statement: behind its semicolon or its last block, or before the end of the block."""
+        depth = 0
+        at = self._next - 1
+        while at < len(self._tokens):
+            kind = self._tokens[at].type
+            if kind == ";" and depth == 0:
+                at += 1
+                break
+            if kind == "{":
+                depth += 1
+            elif kind == "}":
+                if depth == 0:
+                    break
+                depth -= 1
+                if depth == 0 and (at + 1 == len(self._tokens) or self._tokens[at + 1].type != "ELSE"):
+                    at += 1
+                    break
+            at += 1
+        self._resume(at, "SYNC")
+
+    def _skip_probe(self) -> None:
+        """Go on at the block of the broken probe, or behind a brace that opens nothing."""
+        at = self._next - 1
+        if self._tokens[at].type == "}":
+            self._resume(at + 1, "SYNC")
+            return
+        while at < len(self._tokens) and self._tokens[at].type not in ("{", "DECLARATION"):
+            at += 1
+        self._resume(at, "SYNC_BLOCK" if at < len(self._tokens) and self._tokens[at].type == "{" else "SYNC")
+
+    def _resume(self, at: int, kind: str) -> None:
+        self._next = at
+        # PLY drops tokens behind an error until one fits: this one does.
+        self._sync = _token(kind, self._tokens[at - 1].end)
+
+
+def _quoted(text: str) -> str:
+    line = text.partition("\n")[0]
+    return f"`{line if len(line) <= 40 else line[:37] + '...'}`"

@@ -1,0 +1,126 @@
+"""The host's side of the bridge: tests that run in the guest are reported here, by name, as if they had run here.
+
+All tests under tests/guest go that way, and with `--in-guest` all others, too: the host collects them, the guest boots
+once and runs them in the same order, and each report that the guest writes becomes the report of that test.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.guest.machine import Guest, GuestError
+from tests.live import IN_GUEST
+
+GUEST_TESTS = Path(__file__).parent
+# Seconds without any report from the guest before it is given up. A test in there has its own, shorter limits.
+SILENCE_LIMIT = 900.0
+_BRIDGE = pytest.StashKey["Bridge"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--in-guest", action="store_true", help="run the tests inside the QEMU guest, on Debian's kernel")
+
+
+def for_guest(item: pytest.Item) -> bool:
+    return not IN_GUEST and (item.config.getoption("in_guest") or item.path.is_relative_to(GUEST_TESTS))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Booted before the first test: it comes up while the tests of this machine run.
+    if session.config.option.collectonly:
+        return
+    items = [item for item in session.items if for_guest(item)]
+    if items:
+        if hasattr(session.config, "workerinput"):
+            raise pytest.UsageError("there is one guest: run its tests without -n")
+        session.config.stash[_BRIDGE] = Bridge(session.config, [item.nodeid for item in items])
+
+
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    if not for_guest(item):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in item.config.stash[_BRIDGE].reports(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _BRIDGE in session.config.stash:
+        session.config.stash[_BRIDGE].close()
+
+
+class Bridge:
+    """One boot of the guest for a list of tests, and the reports that it sends."""
+
+    def __init__(self, config: pytest.Config, node_ids: list[str]) -> None:
+        self._config = config
+        self._reports: dict[str, list[pytest.TestReport]] = {}
+        self._finished: set[str] = set()
+        self._read_to = 0
+        self._failure: str | None = None
+        self._guest: Guest | None = None
+        python = shlex.quote(sys.executable)
+        command = (
+            "export BPFTRACE_PY_IN_GUEST=1 PYTHONDONTWRITEBYTECODE=1\n"
+            f'exec {python} -m tests.guest.agent "$EXCHANGE" 2>&1'
+        )
+        try:
+            self._guest = Guest(command, files={"tests": "\n".join(node_ids) + "\n"})
+        except GuestError as error:
+            self._failure = str(error)
+
+    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
+        """The reports (setup, call, teardown) of one test; waits until the guest has them all."""
+        heard = time.monotonic()
+        while item.nodeid not in self._finished and self._failure is None:
+            assert self._guest
+            running = self._guest.running  # asked before reading: what it wrote before it ended is read, too
+            if self._read_reports():
+                heard = time.monotonic()
+            elif not running:
+                self._failure = f"the guest ended before this test did; {self._guest.last_words()}"
+            elif time.monotonic() - heard > SILENCE_LIMIT:
+                self._guest.stop()
+                self._failure = f"no news from the guest; {self._guest.last_words()}"
+            else:
+                time.sleep(0.05)
+        if item.nodeid in self._finished:
+            return self._reports.pop(item.nodeid)
+        return [
+            pytest.TestReport(
+                item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", self._failure, "call"
+            )
+        ]  # fmt: skip
+
+    def _read_reports(self) -> bool:
+        """Take in the complete lines that the guest has added; false if there were none."""
+        assert self._guest
+        path = self._guest.exchange / "reports"
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            file.seek(self._read_to)
+            added = file.read()
+        added = added[: added.rfind(b"\n") + 1]
+        self._read_to += len(added)
+        for line in added.splitlines():
+            hook = self._config.hook
+            report = hook.pytest_report_from_serializable(config=self._config, data=json.loads(line))
+            if isinstance(report.longrepr, list):  # a skip's (path, line, reason); JSON has no tuples
+                report.longrepr = tuple(report.longrepr)
+            self._reports.setdefault(report.nodeid, []).append(report)
+            if report.when == "teardown":
+                self._finished.add(report.nodeid)
+        return bool(added)
+
+    def close(self) -> None:
+        if self._guest:
+            self._guest.stop()
