@@ -33,7 +33,12 @@ def parse_source(source: Source, diagnostics: Diagnostics) -> ast.Program:
 
 
 def compile_source(
-    source: Source, config: Config, host: Host, *, on_pass: OnPass | None = None, on_warning: Callable[[Diagnostics], None] | None = None
+    source: Source,
+    config: Config,
+    host: Host,
+    *,
+    on_pass: OnPass | None = None,
+    on_warning: Callable[[Diagnostics], None] | None = None,
 ) -> Unit:
     """Compile a program. `on_pass(name, program)` sees the tree after each pass. Raises `CompileError`."""
     from bpftrace_py.analysis.pipeline import analyse

@@ -77,7 +77,9 @@ def from_environment(environment: Mapping[str, str], **options: object) -> Confi
     mode = environment.get("BPFTRACE_STACK_MODE")
     if mode is not None:
         if mode not in ("bpftrace", "perf", "raw"):
-            raise host_error(messages.BAD_VARIABLE, name="BPFTRACE_STACK_MODE", text=mode, expected="bpftrace, perf or raw")
+            raise host_error(
+                messages.BAD_VARIABLE, name="BPFTRACE_STACK_MODE", text=mode, expected="bpftrace, perf or raw"
+            )
         values["stack_mode"] = mode
     if "ring_bytes" in values:  # the kernel takes powers of two only
         values["ring_bytes"] = 1 << (int(str(values["ring_bytes"])) - 1).bit_length()

@@ -124,17 +124,34 @@ class Diagnostics:
         self._seen: set[tuple[str, Span | None, str]] = set()
 
     def error(
-        self, message: Message, span: Span | None, *, hint: str | None = None, notes: tuple[Note, ...] = (), **values: object
+        self,
+        message: Message,
+        span: Span | None,
+        *,
+        hint: str | None = None,
+        notes: tuple[Note, ...] = (),
+        **values: object,
     ) -> None:
         self._report(Severity.ERROR, message, span, hint, notes, values)
 
     def warning(
-        self, message: Message, span: Span | None, *, hint: str | None = None, notes: tuple[Note, ...] = (), **values: object
+        self,
+        message: Message,
+        span: Span | None,
+        *,
+        hint: str | None = None,
+        notes: tuple[Note, ...] = (),
+        **values: object,
     ) -> None:
         self._report(Severity.WARNING, message, span, hint, notes, values)
 
     def _report(
-        self, severity: Severity, message: Message, span: Span | None, hint: str | None, notes: tuple[Note, ...],
+        self,
+        severity: Severity,
+        message: Message,
+        span: Span | None,
+        hint: str | None,
+        notes: tuple[Note, ...],
         values: dict[str, object],
     ) -> None:
         text = message.template.format(**values)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from bpftrace_py.types import RecordType, Type, Field
+from bpftrace_py.types import Field, RecordType, Type
 
 
 class KernelTypes(Protocol):

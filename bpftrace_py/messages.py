@@ -122,6 +122,9 @@ NO_FORMAT = _message("E0240", "what `{name}` holds is not known on this machine,
 NO_PROTOTYPE = _message("E0241", "the parameters of `{name}` are not known",
                         "kfunc and kretfunc take them from the kernel's type information (BTF).")
 
+NO_USDT_ARGUMENT = _message("E0242", "`{name}` has {count} arguments, so that there is no arg{number}")
+USDT_ARGUMENT_PLACE = _message("E0243", "argument {number} is at a place that cannot be read: {text}")
+
 # E03: names and types
 UNKNOWN_IDENTIFIER = _message("E0301", "`{name}` is not a builtin, an enumerator or a constant")
 UNDEFINED_VARIABLE = _message("E0302", "`${name}` is used before anything is assigned to it")
@@ -259,3 +262,4 @@ MAP_FULL = _message(
     "Updates of keys that are in the map still work, those of new keys are lost. BPFTRACE_MAP_KEYS_MAX raises the limit.",
 )
 MAP_LOST = _message("W0903", "the map @{map} lost {count} updates, because it was full")
+STACKS_LOST = _message("W0910", "{count} stack traces could not be kept, because too many different ones came")

@@ -27,7 +27,12 @@ TIME_LIMIT = 300.0 if IN_GUEST else 60.0
 
 
 def command() -> str:
-    """The installed `bpftrace-py` of the environment that runs the tests."""
+    """The installed `bpftrace-py` of the environment that runs the tests.
+
+    BPFTRACE_PY_TEST_COMMAND=bpftrace runs live tests through the peer instead: a way to test the tests.
+    """
+    if other := os.environ.get("BPFTRACE_PY_TEST_COMMAND"):
+        return other
     script = Path(sys.executable).with_name("bpftrace-py")
     assert script.exists(), f"{script} is missing: run `make setup`"
     return str(script)
@@ -202,9 +207,13 @@ def run(program: str, *parameters: str, **options: object) -> Outcome:
     return run_command("-e", program, *parameters, **options)  # type: ignore[arg-type]
 
 
-def trace(program: str, workload: Callable[[], object], *parameters: str, **options: object) -> Outcome:
-    """Attach the program, run the workload, then Ctrl-C."""
+def trace(
+    program: str, workload: Callable[[], object], *parameters: str, until: str | None = None, **options: object
+) -> Outcome:
+    """Attach the program, run the workload, wait until stdout matches the pattern `until` (if given), then Ctrl-C."""
     with Session("-e", program, *parameters, **options) as session:  # type: ignore[arg-type]
         session.wait_attached()
         workload()
+        if until is not None:
+            session.wait_for(until)
         return session.interrupt()

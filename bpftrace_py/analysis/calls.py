@@ -1,4 +1,4 @@
-"""Checking calls: numbers and kinds of arguments from the table in `language/functions.py`, then what each function asks."""
+"""Checking calls: numbers and kinds of arguments by the table of functions, then what each function asks for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,39 @@ from bpftrace_py.diagnostics import did_you_mean
 from bpftrace_py.language import builtins, functions
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
-    AggregateType, ArrayType, AvgType, BufferType, COUNT, CgroupPathType, ERROR_NAME, FunctionType, HIST, INET, INT64, IntegerType,
-    KSYM, LhistType, MAC_ADDRESS, MaxType, MinType, PointerType, RecordType, STACK_MODE, StackModeType, StackType, StatsType,
-    StringType, SumType, TimestampType, Type, UINT64, UNKNOWN, USYM, VOID, VoidType, integer,
+    COUNT,
+    ERROR_NAME,
+    HIST,
+    INET,
+    INT64,
+    KSYM,
+    MAC_ADDRESS,
+    STACK_MODE,
+    UINT64,
+    UNKNOWN,
+    USYM,
+    VOID,
+    AggregateType,
+    ArrayType,
+    AvgType,
+    BufferType,
+    CgroupPathType,
+    FunctionType,
+    IntegerType,
+    LhistType,
+    MaxType,
+    MinType,
+    PointerType,
+    RecordType,
+    StackModeType,
+    StackType,
+    StatsType,
+    StringType,
+    SumType,
+    TimestampType,
+    Type,
+    VoidType,
+    integer,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +67,9 @@ class CallChecker:
         if function is None:
             return UNKNOWN
         if function.aggregate:
-            return self._in.error(messages.AGGREGATE_NEEDS_MAP, node.span, name=node.name,
-                                  hint=f"write `@name = {node.name}(...)`")
+            return self._in.error(
+                messages.AGGREGATE_NEEDS_MAP, node.span, name=node.name, hint=f"write `@name = {node.name}(...)`"
+            )
         if function.statement:
             return self._in.error(messages.CALL_IS_STATEMENT, node.span, name=node.name)
         return self._check(node, function)
@@ -59,7 +90,12 @@ class CallChecker:
             hint = did_you_mean(node.name, functions.FUNCTIONS, "{}()")
             if builtins.find(node.name) is not None:
                 hint = f"`{node.name}` is a builtin: write it without parentheses"
-            self._in.error(messages.UNKNOWN_FUNCTION, node.name_span if node.name_span.end else node.span, name=node.name, hint=hint)
+            self._in.error(
+                messages.UNKNOWN_FUNCTION,
+                node.name_span if node.name_span.end else node.span,
+                name=node.name,
+                hint=hint,
+            )
             for argument in node.arguments:
                 if not isinstance(argument, ast.Identifier):
                     self._in.visit(argument)
@@ -68,14 +104,20 @@ class CallChecker:
     def _check(self, node: ast.Call, function: functions.Function) -> Type:
         given, parameters = len(node.arguments), function.parameters
         if given < function.required or (given > len(parameters) and not function.variadic):
-            return self._in.error(messages.ARGUMENT_COUNT, node.span, name=node.name, given=given,
-                                  expected=_count(function), hint=f"it is {function.signature}")
+            return self._in.error(
+                messages.ARGUMENT_COUNT,
+                node.span,
+                name=node.name,
+                given=given,
+                expected=_count(function),
+                hint=f"it is {function.signature}",
+            )
         if function.unsafe and self._in.config.safe:
             self._in.error(messages.UNSAFE_CALL, node.span, name=node.name, hint="leave out --safe to allow it")
         for argument, parameter in zip(node.arguments, parameters, strict=False):
             if not self._argument(node, argument, parameter):
                 return self._result_after_error(node, function)
-        for argument in node.arguments[len(parameters):]:
+        for argument in node.arguments[len(parameters) :]:
             self._in.visit(argument)
         special: Callable[[ast.Call], Type] | None = getattr(self, f"_call_{node.name}", None)
         return special(node) if special is not None else VOID
@@ -92,8 +134,15 @@ class CallChecker:
         return ok
 
     def _wrong(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter, expected: str) -> bool:
-        self._in.error(messages.ARGUMENT_KIND, node.span, name=call.name, parameter=parameter.name, expected=expected,
-                       given=_describe(node), hint=f"it is {functions.FUNCTIONS[call.name].signature}")
+        self._in.error(
+            messages.ARGUMENT_KIND,
+            node.span,
+            name=call.name,
+            parameter=parameter.name,
+            expected=expected,
+            given=_describe(node),
+            hint=f"it is {functions.FUNCTIONS[call.name].signature}",
+        )
         return False
 
     def _kind_any(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
@@ -113,11 +162,15 @@ class CallChecker:
             node.type = INT64
             return True
         type_ = self._in.visit(node)
-        return type_ is not UNKNOWN and (isinstance(type_, self._POINTER_LIKE) or self._wrong(call, node, parameter, "an address"))
+        return type_ is not UNKNOWN and (
+            isinstance(type_, self._POINTER_LIKE) or self._wrong(call, node, parameter, "an address")
+        )
 
     def _kind_string(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
         type_ = self._in.visit(node)
-        return type_ is not UNKNOWN and (isinstance(type_, StringType) or self._wrong(call, node, parameter, "a string"))
+        return type_ is not UNKNOWN and (
+            isinstance(type_, StringType) or self._wrong(call, node, parameter, "a string")
+        )
 
     def _kind_literal(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter) -> bool:
         if isinstance(node, ast.Positional):
@@ -146,7 +199,9 @@ class CallChecker:
         if info is None or (info.value is UNKNOWN and self._in.final):
             if self._in.final:
                 others = [name for name, other in self._in.maps.items() if other.value is not UNKNOWN]
-                self._in.error(messages.UNDEFINED_MAP, node.span, name=node.name, hint=did_you_mean(node.name, others, "@{}"))
+                self._in.error(
+                    messages.UNDEFINED_MAP, node.span, name=node.name, hint=did_you_mean(node.name, others, "@{}")
+                )
             return False
         node.type = info.value
         return True
@@ -201,7 +256,9 @@ class CallChecker:
                 return self._in.error(messages.PRINT_TOP, node.arguments[1].span)
             for argument in node.arguments[1:]:
                 if isinstance(argument, ast.Integer) and argument.value < 0:
-                    return self._in.error(messages.ARGUMENT_RANGE, argument.span, name="print", expected="0 or more", value=argument.value)
+                    return self._in.error(
+                        messages.ARGUMENT_RANGE, argument.span, name="print", expected="0 or more", value=argument.value
+                    )
         return VOID
 
     def _call_count(self, node: ast.Call) -> Type:
@@ -234,10 +291,17 @@ class CallChecker:
         if step < 1:
             return self._in.error(messages.LHIST_STEP, node.arguments[3].span, step=step)
         if low >= high:
-            return self._in.error(messages.LHIST_RANGE, node.arguments[1].span.to(node.arguments[2].span), low=low, high=high)
+            return self._in.error(
+                messages.LHIST_RANGE, node.arguments[1].span.to(node.arguments[2].span), low=low, high=high
+            )
         if (high - low) // step > MAX_LHIST_BUCKETS:
-            return self._in.error(messages.LHIST_BUCKETS, node.span, buckets=(high - low) // step, limit=MAX_LHIST_BUCKETS,
-                                  hint=f"a step of {-(-(high - low) // MAX_LHIST_BUCKETS)} or more will do")
+            return self._in.error(
+                messages.LHIST_BUCKETS,
+                node.span,
+                buckets=(high - low) // step,
+                limit=MAX_LHIST_BUCKETS,
+                hint=f"a step of {-(-(high - low) // MAX_LHIST_BUCKETS)} or more will do",
+            )
         if (high - low) < step:
             return self._in.error(messages.LHIST_WIDE, node.arguments[3].span, step=step, range=high - low)
         return LhistType(low, high, step)
@@ -247,7 +311,9 @@ class CallChecker:
         if len(node.arguments) > 1 and isinstance(node.arguments[1], ast.Integer):
             length = node.arguments[1].value
             if length < 0:
-                return self._in.error(messages.ARGUMENT_RANGE, node.arguments[1].span, name="str", expected="0 or more", value=length)
+                return self._in.error(
+                    messages.ARGUMENT_RANGE, node.arguments[1].span, name="str", expected="0 or more", value=length
+                )
             capacity = min(capacity, length + 1)
         source = node.arguments[0].type
         if isinstance(source, StringType):
@@ -264,24 +330,40 @@ class CallChecker:
                 self._in.diagnostics.warning(messages.BUF_CUT, node.span, size=source.size, limit=limit)
             return BufferType(min(source.size, limit))
         if not isinstance(source, (IntegerType, PointerType, ArrayType, StringType)):
-            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="buf", parameter="address",
-                                  expected="an address, an array or a string", given=_describe(node.arguments[0]))
+            return self._in.error(
+                messages.ARGUMENT_KIND,
+                node.arguments[0].span,
+                name="buf",
+                parameter="address",
+                expected="an address, an array or a string",
+                given=_describe(node.arguments[0]),
+            )
         length = node.arguments[1]
         if isinstance(length, ast.Integer):
             if length.value < 0:
-                return self._in.error(messages.ARGUMENT_RANGE, length.span, name="buf", expected="0 or more", value=length.value)
+                return self._in.error(
+                    messages.ARGUMENT_RANGE, length.span, name="buf", expected="0 or more", value=length.value
+                )
             limit = min(limit, max(1, length.value))
         return BufferType(limit)
 
     def _call_strncmp(self, node: ast.Call) -> Type:
         length = node.arguments[2]
         if isinstance(length, ast.Integer) and length.value < 0:
-            return self._in.error(messages.ARGUMENT_RANGE, length.span, name="strncmp", expected="0 or more", value=length.value)
+            return self._in.error(
+                messages.ARGUMENT_RANGE, length.span, name="strncmp", expected="0 or more", value=length.value
+            )
         return INT64
 
     def _space(self, node: ast.Call, space: str) -> Type:
         type_ = node.arguments[0].type
-        pointee = type_.pointee if isinstance(type_, PointerType) else integer(8, False) if isinstance(type_, IntegerType) else None
+        pointee = (
+            type_.pointee
+            if isinstance(type_, PointerType)
+            else integer(8, False)
+            if isinstance(type_, IntegerType)
+            else None
+        )
         if pointee is None:
             return self._in.error(messages.NOT_A_POINTER, node.arguments[0].span, type=type_)
         return PointerType(pointee, space)
@@ -307,14 +389,24 @@ class CallChecker:
 
     def _call_uaddr(self, node: ast.Call) -> Type:
         if "uaddr" not in self._in.context.offers:
-            return self._in.error(messages.CALL_NOT_HERE, node.span, name="uaddr", probe=self._in.context.probe_type,
-                                  expected="uprobe, uretprobe and usdt")
+            return self._in.error(
+                messages.CALL_NOT_HERE,
+                node.span,
+                name="uaddr",
+                probe=self._in.context.probe_type,
+                expected="uprobe, uretprobe and usdt",
+            )
         return PointerType(UINT64, "user")
 
     def _call_reg(self, node: ast.Call) -> Type:
         if "reg" not in self._in.context.offers:
-            return self._in.error(messages.CALL_NOT_HERE, node.span, name="reg", probe=self._in.context.probe_type,
-                                  expected="kprobe, uprobe, usdt, profile, software and hardware")
+            return self._in.error(
+                messages.CALL_NOT_HERE,
+                node.span,
+                name="reg",
+                probe=self._in.context.probe_type,
+                expected="kprobe, uprobe, usdt, profile, software and hardware",
+            )
         return UINT64
 
     def _stack(self, node: ast.Call, user: bool) -> Type:
@@ -328,8 +420,13 @@ class CallChecker:
                 if position == 0 and len(node.arguments) > 1:
                     return self._in.error(messages.STACK_MODE_FIRST, argument.span, name=node.name)
                 if not 1 <= argument.value <= 1024:
-                    return self._in.error(messages.ARGUMENT_RANGE, argument.span, name=node.name, expected="1 to 1024",
-                                          value=argument.value)
+                    return self._in.error(
+                        messages.ARGUMENT_RANGE,
+                        argument.span,
+                        name=node.name,
+                        expected="1 to 1024",
+                        value=argument.value,
+                    )
                 limit = argument.value
         return StackType(user, mode, limit)
 
@@ -356,25 +453,48 @@ class CallChecker:
 
     def _call_path(self, node: ast.Call) -> Type:
         if "path" not in self._in.context.offers:
-            return self._in.error(messages.CALL_NOT_HERE, node.span, name="path", probe=self._in.context.probe_type,
-                                  expected="kfunc and kretfunc")
+            return self._in.error(
+                messages.CALL_NOT_HERE,
+                node.span,
+                name="path",
+                probe=self._in.context.probe_type,
+                expected="kfunc and kretfunc",
+            )
         type_ = node.arguments[0].type
         pointed = type_.pointee if isinstance(type_, PointerType) else type_
         if not isinstance(pointed, RecordType) or pointed.name != "struct path":
-            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="path", parameter="path",
-                                  expected="a struct path of the kernel", given=_describe(node.arguments[0]))
+            return self._in.error(
+                messages.ARGUMENT_KIND,
+                node.arguments[0].span,
+                name="path",
+                parameter="path",
+                expected="a struct path of the kernel",
+                given=_describe(node.arguments[0]),
+            )
         return StringType(self._in.config.strlen)
 
     def _call_ntop(self, node: ast.Call) -> Type:
         address = node.arguments[-1]
         if len(node.arguments) == 2 and not isinstance(node.arguments[0].type, IntegerType):
-            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="ntop", parameter="family",
-                                  expected="an address family such as AF_INET", given=_describe(node.arguments[0]))
+            return self._in.error(
+                messages.ARGUMENT_KIND,
+                node.arguments[0].span,
+                name="ntop",
+                parameter="family",
+                expected="an address family such as AF_INET",
+                given=_describe(node.arguments[0]),
+            )
         type_ = address.type
         if isinstance(type_, IntegerType) or (isinstance(type_, (ArrayType, StringType)) and type_.size in (4, 16)):
             return INET
-        return self._in.error(messages.ARGUMENT_KIND, address.span, name="ntop", parameter="address",
-                              expected="an integer or an array of 4 or 16 bytes", given=_describe(address))
+        return self._in.error(
+            messages.ARGUMENT_KIND,
+            address.span,
+            name="ntop",
+            parameter="address",
+            expected="an integer or an array of 4 or 16 bytes",
+            given=_describe(address),
+        )
 
     def _call_pton(self, node: ast.Call) -> Type:
         import socket
@@ -390,41 +510,75 @@ class CallChecker:
 
     def _call_macaddr(self, node: ast.Call) -> Type:
         type_ = node.arguments[0].type
-        if isinstance(type_, (IntegerType, PointerType)) or (isinstance(type_, (ArrayType, StringType)) and type_.size >= 6
-                                                             and not isinstance(node.arguments[0], ast.String)):
+        if isinstance(type_, (IntegerType, PointerType)) or (
+            isinstance(type_, (ArrayType, StringType))
+            and type_.size >= 6
+            and not isinstance(node.arguments[0], ast.String)
+        ):
             return MAC_ADDRESS
-        return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="macaddr", parameter="bytes",
-                              expected="an array of 6 bytes", given=_describe(node.arguments[0]))
+        return self._in.error(
+            messages.ARGUMENT_KIND,
+            node.arguments[0].span,
+            name="macaddr",
+            parameter="bytes",
+            expected="an array of 6 bytes",
+            given=_describe(node.arguments[0]),
+        )
 
     def _call_signal(self, node: ast.Call) -> Type:
         import signal
 
         if self._in.context.probe_type in ("BEGIN", "END"):
-            return self._in.error(messages.CALL_NOT_HERE, node.span, name="signal", probe=self._in.context.probe_type,
-                                  expected="probes that run in the traced process")
+            return self._in.error(
+                messages.CALL_NOT_HERE,
+                node.span,
+                name="signal",
+                probe=self._in.context.probe_type,
+                expected="probes that run in the traced process",
+            )
         argument = node.arguments[0]
         if isinstance(argument, ast.String):
             names = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals}
             if argument.value.removeprefix("SIG") not in names:
-                return self._in.error(messages.BAD_SIGNAL, argument.span, text=argument.value,
-                                      hint=did_you_mean(argument.value.removeprefix("SIG"), names))
+                return self._in.error(
+                    messages.BAD_SIGNAL,
+                    argument.span,
+                    text=argument.value,
+                    hint=did_you_mean(argument.value.removeprefix("SIG"), names),
+                )
         elif isinstance(argument, ast.Integer) and not 1 <= argument.value <= 64:
-            return self._in.error(messages.ARGUMENT_RANGE, argument.span, name="signal", expected="1 to 64", value=argument.value)
+            return self._in.error(
+                messages.ARGUMENT_RANGE, argument.span, name="signal", expected="1 to 64", value=argument.value
+            )
         elif not isinstance(argument.type, IntegerType):
-            return self._in.error(messages.ARGUMENT_KIND, argument.span, name="signal", parameter="signal",
-                                  expected="a number or a name", given=_describe(argument))
+            return self._in.error(
+                messages.ARGUMENT_KIND,
+                argument.span,
+                name="signal",
+                parameter="signal",
+                expected="a number or a name",
+                given=_describe(argument),
+            )
         return VOID
 
     def _call_override(self, node: ast.Call) -> Type:
         if self._in.context.probe_type != "kprobe":
-            return self._in.error(messages.CALL_NOT_HERE, node.span, name="override", probe=self._in.context.probe_type, expected="kprobe")
+            return self._in.error(
+                messages.CALL_NOT_HERE, node.span, name="override", probe=self._in.context.probe_type, expected="kprobe"
+            )
         return VOID
 
     def _call_join(self, node: ast.Call) -> Type:
         type_ = node.arguments[0].type
         if not isinstance(type_, (IntegerType, PointerType)):
-            return self._in.error(messages.ARGUMENT_KIND, node.arguments[0].span, name="join", parameter="strings",
-                                  expected="the address of an array of strings", given=_describe(node.arguments[0]))
+            return self._in.error(
+                messages.ARGUMENT_KIND,
+                node.arguments[0].span,
+                name="join",
+                parameter="strings",
+                expected="the address of an array of strings",
+                given=_describe(node.arguments[0]),
+            )
         return VOID
 
 

@@ -43,8 +43,13 @@ class Expander:
         for probe in program.probes:
             instances += self._probe(probe)
         if self.probe_count > self._config.max_probes:
-            self._diagnostics.error(messages.TOO_MANY_PROBES, None, count=self.probe_count, limit=self._config.max_probes,
-                                    hint="BPFTRACE_MAX_PROBES raises the limit")
+            self._diagnostics.error(
+                messages.TOO_MANY_PROBES,
+                None,
+                count=self.probe_count,
+                limit=self._config.max_probes,
+                hint="BPFTRACE_MAX_PROBES raises the limit",
+            )
         return instances
 
     def _probe(self, probe: ast.Probe) -> list[ProbeInstance]:
@@ -52,15 +57,20 @@ class Expander:
         groups: dict[tuple[object, ...], ProbeInstance] = {}
         for point in probe.attach_points:
             for resolved in resolve_all(point, self._host, self._config, self._diagnostics):
-                self.probe_count += len(resolved.targets)
+                self.probe_count += len({target.name for target in resolved.targets})
                 self._only_once(resolved)
                 for target in resolved.targets:
                     context = self._context(resolved.probe_type, target, uses, point)
-                    key: tuple[object, ...] = (context.probe_type, context.program, context.argument_fields, context.return_type)
+                    key: tuple[object, ...] = (
+                        context.probe_type,
+                        context.program,
+                        context.argument_fields,
+                        context.return_type,
+                    )
                     if isinstance(target, unit.Fentry):
                         key += (target.function,)
                     elif isinstance(target, unit.Usdt) and uses & {"argN"}:
-                        key += (target.locations,)
+                        key += (target.arguments,)
                     group = groups.get(key)
                     if group is None:
                         tree = copy.deepcopy(probe) if groups else probe
@@ -75,7 +85,9 @@ class Expander:
                 self._diagnostics.error(messages.SPECIAL_PROBE_TWICE, resolved.point.span, name=name)
             self._once[name] = resolved.point
 
-    def _context(self, probe_type: ProbeType, target: unit.Target, uses: frozenset[str], point: ast.AttachPoint) -> Context:
+    def _context(
+        self, probe_type: ProbeType, target: unit.Target, uses: frozenset[str], point: ast.AttachPoint
+    ) -> Context:
         offers = set(probe_type.builtins)
         space = "any"
         if probe_type.name in USER_PROBES:
@@ -136,5 +148,3 @@ def _uses(probe: ast.Probe) -> frozenset[str]:
         elif name.startswith(("arg", "sarg")):
             found.add("argN")
     return frozenset(found)
-
-

@@ -1,4 +1,4 @@
-"""Constant folding: positional parameters, enumerators and `#define`s become literals, and arithmetic on literals is done.
+"""Constant folding: parameters, enumerators and `#define`s become literals, and arithmetic on literals is done.
 
 Folding is what bpftrace does on 64-bit numbers: it wraps around.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bpftrace_py import messages
 from bpftrace_py.analysis.records import Records
+from bpftrace_py.analysis.rewrite import map_expressions
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics
 from bpftrace_py.language import builtins
 from bpftrace_py.syntax import ast
-from bpftrace_py.analysis.rewrite import map_expressions
 
 MASK = (1 << 64) - 1
 
@@ -46,7 +46,11 @@ class Folder:
             return ast.Integer(value=len(self._config.parameters), span=node.span)
         if isinstance(node, ast.Positional):
             return self._positional(node)
-        if isinstance(node, ast.Identifier) and builtins.find(node.name) is None and node.name not in ("perf", "bpftrace", "raw"):
+        if (
+            isinstance(node, ast.Identifier)
+            and builtins.find(node.name) is None
+            and node.name not in ("perf", "bpftrace", "raw")
+        ):
             return self._constant(node)
         if isinstance(node, ast.Call) and node.name == "str":
             return self._text(node)

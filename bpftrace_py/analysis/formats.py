@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import AggregateType, BufferType, IntegerType, PointerType, StringType, Type, UNKNOWN
+from bpftrace_py.types import UNKNOWN, AggregateType, BufferType, IntegerType, PointerType, StringType, Type
 
 if TYPE_CHECKING:
     from bpftrace_py.analysis.infer import Inference
+
 
 def check_format(inference: Inference, node: ast.Call) -> None:
     """Report every conversion that does not fit its argument; the rest of the arguments are visited already."""
@@ -26,14 +27,22 @@ def check_format(inference: Inference, node: ast.Call) -> None:
         return
     conversions = [conversion for conversion in found if conversion.takes]
     if len(conversions) != len(arguments):
-        place = arguments[len(conversions)].span.to(arguments[-1].span) if len(arguments) > len(conversions) else text.span
+        place = (
+            arguments[len(conversions)].span.to(arguments[-1].span) if len(arguments) > len(conversions) else text.span
+        )
         inference.error(messages.FORMAT_COUNT, place, name=node.name, given=len(arguments), expected=len(conversions))
         return
     for conversion, argument in zip(conversions, arguments, strict=True):
         if argument.type is not UNKNOWN and not conversion.accepts(argument.type):
             shown = text.value[conversion.start : conversion.end]
-            inference.error(messages.FORMAT_TYPE, argument.span, name=node.name, conversion=shown, type=argument.type,
-                            hint=_hint(conversion.letter, argument.type))
+            inference.error(
+                messages.FORMAT_TYPE,
+                argument.span,
+                name=node.name,
+                conversion=shown,
+                type=argument.type,
+                hint=_hint(conversion.letter, argument.type),
+            )
 
 
 def _hint(letter: str, type_: Type) -> str | None:

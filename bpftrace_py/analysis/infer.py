@@ -8,18 +8,30 @@ from __future__ import annotations
 
 from bpftrace_py import messages
 from bpftrace_py.analysis.calls import CallChecker
+from bpftrace_py.analysis.fold import wrap
 from bpftrace_py.analysis.merge import key_type, merge, stored_type
 from bpftrace_py.analysis.program import Context, MapInfo, ProbeInstance
 from bpftrace_py.analysis.records import Records
-from bpftrace_py.analysis.fold import wrap
 from bpftrace_py.config import Config
-from bpftrace_py.diagnostics import Diagnostics, Note, did_you_mean
+from bpftrace_py.diagnostics import Diagnostics, Message, Note, did_you_mean
 from bpftrace_py.language import builtins, functions
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
-    AggregateType, ArrayType, FunctionType, INT64, IntegerType, PointerType, RecordType, StackType, StringType, TupleType,
-    Type, UINT64, UNKNOWN, VoidType,
+    INT64,
+    UINT64,
+    UNKNOWN,
+    AggregateType,
+    ArrayType,
+    FunctionType,
+    IntegerType,
+    PointerType,
+    RecordType,
+    StackType,
+    StringType,
+    TupleType,
+    Type,
+    VoidType,
 )
 
 MAX_ROUNDS = 12  # a type can only grow; programs settle in two or three
@@ -70,8 +82,9 @@ class Inference:
     def context(self) -> Context:
         return self._instance.context
 
-    def error(self, message: messages.Message, span: Span, *, hint: str | None = None, notes: tuple[Note, ...] = (),
-              **values: object) -> Type:
+    def error(
+        self, message: Message, span: Span, *, hint: str | None = None, notes: tuple[Note, ...] = (), **values: object
+    ) -> Type:
         """Report, and be the unknown type, which nothing else complains about."""
         self.diagnostics.error(message, span, hint=hint, notes=notes, **values)
         return UNKNOWN
@@ -147,8 +160,9 @@ class Inference:
                 if isinstance(node.target, ast.Map) and node.operator == "=":
                     value.type = self._calls.aggregate(value)
                     return value.type
-                return self.error(messages.AGGREGATE_NEEDS_MAP, value.span, name=value.name,
-                                  hint=f"write `@name = {value.name}(...)`")
+                return self.error(
+                    messages.AGGREGATE_NEEDS_MAP, value.span, name=value.name, hint=f"write `@name = {value.name}(...)`"
+                )
         type_ = self.visit(value)
         if isinstance(type_, AggregateType):
             return self.error(messages.AGGREGATE_AS_VALUE, value.span, type=type_, map=_shown(value))
@@ -209,7 +223,14 @@ class Inference:
         merged = tuple(merge(a, b) for a, b in zip(info.keys, types, strict=False))
         if len(types) != len(info.keys) or None in merged:
             notes = (Note(f"the keys are {_listed(info.keys)} here", info.keys_span),) if info.keys_span else ()
-            self.error(messages.KEYS_DIFFER, node.span, name=node.name, given=_listed(types), known=_listed(info.keys), notes=notes)
+            self.error(
+                messages.KEYS_DIFFER,
+                node.span,
+                name=node.name,
+                given=_listed(types),
+                known=_listed(info.keys),
+                notes=notes,
+            )
         elif merged != info.keys:
             info.keys, self._changed = tuple(m for m in merged if m is not None), True
 
@@ -273,15 +294,24 @@ class Inference:
     def _positional(self, node: ast.Positional) -> Type:
         parameters = self.config.parameters
         if node.number <= len(parameters):
-            self.error(messages.PARAMETER_NOT_NUMERIC, node.span, number=node.number, text=parameters[node.number - 1],
-                       hint=f"str(${node.number}) is its text")
+            self.error(
+                messages.PARAMETER_NOT_NUMERIC,
+                node.span,
+                number=node.number,
+                text=parameters[node.number - 1],
+                hint=f"str(${node.number}) is its text",
+            )
         return INT64
 
     def _variable(self, node: ast.Variable) -> Type:
         known = self._instance.variables.get(node.name)
         if known is None:
-            return self.error(messages.UNDEFINED_VARIABLE, node.span, name=node.name,
-                              hint=did_you_mean(node.name, self._instance.variables, "${}"))
+            return self.error(
+                messages.UNDEFINED_VARIABLE,
+                node.span,
+                name=node.name,
+                hint=did_you_mean(node.name, self._instance.variables, "${}"),
+            )
         return known
 
     def _map(self, node: ast.Map) -> Type:
@@ -289,7 +319,9 @@ class Inference:
         info = self._info(node)
         if info.value is UNKNOWN and self.final and not info.assigned:
             others = [name for name, other in self.maps.items() if other.value is not UNKNOWN]
-            return self.error(messages.UNDEFINED_MAP, node.span, name=node.name, hint=did_you_mean(node.name, others, "@{}"))
+            return self.error(
+                messages.UNDEFINED_MAP, node.span, name=node.name, hint=did_you_mean(node.name, others, "@{}")
+            )
         return info.value
 
     def _identifier(self, node: ast.Identifier) -> Type:
@@ -301,8 +333,13 @@ class Inference:
                 hint = f"`{functions.FUNCTIONS[node.name].signature}` is a function"
             return self.error(messages.UNKNOWN_IDENTIFIER, node.span, name=node.name, hint=hint)
         if builtin.needs and builtin.needs not in self.context.offers:
-            return self.error(messages.BUILTIN_NOT_HERE, node.span, name=node.name, probe=self.context.probe_type,
-                              hint=messages.BUILTIN_HINTS.get(builtin.needs))
+            return self.error(
+                messages.BUILTIN_NOT_HERE,
+                node.span,
+                name=node.name,
+                probe=self.context.probe_type,
+                hint=messages.BUILTIN_HINTS.get(builtin.needs),
+            )
         return self.builtin_type(node.name, builtin)
 
     def builtin_type(self, name: str, builtin: builtins.Builtin) -> Type:
@@ -370,7 +407,7 @@ class Inference:
         if isinstance(left, StringType) and isinstance(right, StringType):
             hint = "strings can be compared by `==`, `!=` and strncmp()"
         elif isinstance(left, AggregateType) or isinstance(right, AggregateType):
-            hint = "the value of an aggregate is put together from all CPUs when it is printed; count with `++` or `+=` to use it here"
+            hint = "an aggregate is put together from all CPUs when it is printed; count with `++` to use it here"
         elif StringType in (type(left), type(right)) and node.operator in ("==", "!="):
             hint = "str() makes a string of an address"
         return self.error(messages.BAD_OPERANDS, node.span, operator=node.operator, left=left, right=right, hint=hint)
@@ -434,17 +471,30 @@ class Inference:
                 if operand.size <= 8:
                     return target
                 return self.error(messages.CAST_ARRAY_SIZE, node.span, type=operand, size=operand.size)
-        return self.error(messages.BAD_CAST, node.span, type=operand, target=target,
-                          hint=f"cast to a pointer: ({target} *)" if isinstance(target, RecordType) else None)
+        return self.error(
+            messages.BAD_CAST,
+            node.span,
+            type=operand,
+            target=target,
+            hint=f"cast to a pointer: ({target} *)" if isinstance(target, RecordType) else None,
+        )
 
     def _cast_to_array(self, node: ast.Cast, target: ArrayType, operand: Type) -> Type:
         if not isinstance(target.element, IntegerType):
             return self.error(messages.BAD_CAST, node.span, type=operand, target=target)
-        if isinstance(operand, IntegerType) or (isinstance(operand, ArrayType) and isinstance(operand.element, IntegerType)):
+        if isinstance(operand, IntegerType) or (
+            isinstance(operand, ArrayType) and isinstance(operand.element, IntegerType)
+        ):
             count = target.count or operand.size // target.element.size
             if count * target.element.size != operand.size:
-                return self.error(messages.CAST_SIZES, node.span, type=operand, target=target, size=operand.size,
-                                  target_size=target.size)
+                return self.error(
+                    messages.CAST_SIZES,
+                    node.span,
+                    type=operand,
+                    target=target,
+                    size=operand.size,
+                    target_size=target.size,
+                )
             return ArrayType(target.element, count)
         return self.error(messages.BAD_CAST, node.span, type=operand, target=target)
 
@@ -485,8 +535,13 @@ class Inference:
             return UNKNOWN
         record = operand.pointee if isinstance(operand, PointerType) else operand
         if not isinstance(record, RecordType):
-            return self.error(messages.NOT_A_RECORD, node.span, field=node.name, type=operand,
-                              hint="cast it: ((struct name *)value)->" + node.name if isinstance(operand, IntegerType) else None)
+            return self.error(
+                messages.NOT_A_RECORD,
+                node.span,
+                field=node.name,
+                type=operand,
+                hint="cast it: ((struct name *)value)->" + node.name if isinstance(operand, IntegerType) else None,
+            )
         if not is_args and node.arrow != isinstance(operand, PointerType):
             wanted = "->" if isinstance(operand, PointerType) else "."
             return self.error(messages.ARROW_OR_DOT, node.span, type=operand, hint=f"write `{wanted}{node.name}`")
@@ -501,8 +556,13 @@ class Inference:
         if hint is None and fields:
             hint = f"it has {', '.join(f.name for f in fields[:12])}{', ...' if len(fields) > 12 else ''}"
         shown = f"the arguments of {self._instance.targets[0].name}" if is_args else record.name
-        return self.error(messages.UNKNOWN_FIELD, Span(node.name_span.start, node.name_span.end) if node.name_span.end else node.span,
-                          record=shown, field=node.name, hint=hint)
+        return self.error(
+            messages.UNKNOWN_FIELD,
+            Span(node.name_span.start, node.name_span.end) if node.name_span.end else node.span,
+            record=shown,
+            field=node.name,
+            hint=hint,
+        )
 
     def _member(self, node: ast.FieldAccess, type_: Type, data_loc: bool) -> Type:
         space = self.location_space(node)
@@ -562,8 +622,13 @@ class Inference:
         if fields is None:
             return self.error(messages.NOT_A_RECORD, node.span, field=node.field_name, type=type_)
         if node.field_name not in [f.name for f in fields]:
-            return self.error(messages.UNKNOWN_FIELD, node.span, record=type_, field=node.field_name,
-                              hint=did_you_mean(node.field_name, [f.name for f in fields]))
+            return self.error(
+                messages.UNKNOWN_FIELD,
+                node.span,
+                record=type_,
+                field=node.field_name,
+                hint=did_you_mean(node.field_name, [f.name for f in fields]),
+            )
         return UINT64
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from bpftrace_py.types import (
-    AggregateType, ArrayType, BufferType, IntegerType, PointerType, RecordType, StackType, StringType, SumType, TupleType, Type,
-    UNKNOWN, integer,
+    UNKNOWN,
+    AggregateType,
+    ArrayType,
+    BufferType,
+    IntegerType,
+    PointerType,
+    RecordType,
+    StackType,
+    StringType,
+    SumType,
+    TupleType,
+    Type,
+    integer,
 )
 
 
 def merge(a: Type, b: Type) -> Type | None:
-    """The type that holds the values of both; None if there is none. Growing only: merge(merge(a, b), b) == merge(a, b)."""
+    """The type that holds the values of both; None if there is none. It only grows: merging one again changes nothing."""
     if a == b:
         return a
     if a is UNKNOWN or b is UNKNOWN:

@@ -17,7 +17,9 @@ from bpftrace_py.syntax import ast
 OnPass = Callable[[str, ast.Program], None]
 
 
-def analyse(program: ast.Program, config: Config, host: Host, diagnostics: Diagnostics, on_pass: OnPass | None = None) -> TypedProgram:
+def analyse(
+    program: ast.Program, config: Config, host: Host, diagnostics: Diagnostics, on_pass: OnPass | None = None
+) -> TypedProgram:
     """The typed program. Raises `CompileError` with everything that is wrong; warnings stay in `diagnostics`."""
     declarations = None
     if program.declarations or config.include:

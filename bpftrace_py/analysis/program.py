@@ -9,7 +9,7 @@ from bpftrace_py.codegen.unit import Target
 from bpftrace_py.config import Config
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import Field, RecordType, Type, UNKNOWN
+from bpftrace_py.types import UNKNOWN, Field, RecordType, Type
 
 
 @dataclass(frozen=True)

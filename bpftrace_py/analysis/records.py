@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bpftrace_py.types import Field, IntegerType, RecordType, Type, VOID
+from bpftrace_py.types import VOID, Field, IntegerType, RecordType, Type
 
 if TYPE_CHECKING:
     from bpftrace_py.host import Host, KernelTypes
@@ -26,8 +26,12 @@ INTEGERS: dict[str, IntegerType] = {
         ("int32 int32_t s32 __s32 int signed signed~int pid_t", 4, True),
         ("uint32 uint32_t u32 __u32 unsigned unsigned~int uid_t gid_t __be32 __le32", 4, False),
         ("int64 int64_t s64 __s64 long long~int long~long long~long~int signed~long ssize_t intptr_t", 8, True),
-        ("uint64 uint64_t u64 __u64 unsigned~long unsigned~long~int unsigned~long~long unsigned~long~long~int size_t "
-         "uintptr_t __be64 __le64", 8, False),
+        (
+            "uint64 uint64_t u64 __u64 unsigned~long unsigned~long~int unsigned~long~long unsigned~long~long~int size_t "
+            "uintptr_t __be64 __le64",
+            8,
+            False,
+        ),
     )
     for name in names.split()
 }
@@ -67,7 +71,8 @@ class Records:
         if found is None and " " not in name:  # bpftrace takes (path *) for (struct path *), too
             for keyword in ("struct ", "union ", "enum "):
                 found = (self._declarations.find(keyword + name) if self._declarations else None) or (
-                    self.kernel.find(keyword + name) if self.kernel else None)
+                    self.kernel.find(keyword + name) if self.kernel else None
+                )
                 if found is not None:
                     break
         return found

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cache
 
 from bpftrace_py.syntax import ast
 
+_NOT_CHILDREN = frozenset(("span", "type", "name_span", "part_spans"))
+_known: dict[type[ast.Node], tuple[str, ...]] = {}
 
-@cache
-def _child_fields(kind: type[ast.Node]) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(kind) if f.name not in ("span", "type", "name_span", "part_spans"))
+
+def _fields_of(kind: type[ast.Node]) -> tuple[str, ...]:
+    """The names of the fields that may hold nodes."""
+    if kind not in _known:
+        _known[kind] = tuple(f.name for f in dataclasses.fields(kind) if f.name not in _NOT_CHILDREN)
+    return _known[kind]
 
 
 def map_expressions(node: ast.Node, replace: Callable[[ast.Expression], ast.Expression]) -> None:
     """Replace each expression below `node` by `replace(expression)`, operands before what holds them, in place."""
-    for name in _child_fields(type(node)):
+    for name in _fields_of(type(node)):
         value = getattr(node, name)
         if isinstance(value, ast.Node):
             map_expressions(value, replace)
@@ -35,7 +39,7 @@ def map_expressions(node: ast.Node, replace: Callable[[ast.Expression], ast.Expr
 def walk(node: ast.Node) -> list[ast.Node]:
     """`node` and everything below it, in the order of the source."""
     found = [node]
-    for name in _child_fields(type(node)):
+    for name in _fields_of(type(node)):
         value = getattr(node, name)
         if isinstance(value, ast.Node):
             found += walk(value)

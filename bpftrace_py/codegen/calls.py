@@ -9,7 +9,16 @@ from bpftrace_py.codegen.ctypes_text import scalar
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
-    ArrayType, BufferType, INT64, IntegerType, PointerType, RecordType, StackType, StringType, Type, UINT64,
+    INT64,
+    UINT64,
+    ArrayType,
+    BufferType,
+    IntegerType,
+    PointerType,
+    RecordType,
+    StackType,
+    StringType,
+    Type,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +87,11 @@ class CallText:
         if pad:
             self._ex.memory.zero(place, type_)
         if len(node.arguments) < 2 or isinstance(node.arguments[1], ast.Integer):
-            wanted = node.arguments[1].value if len(node.arguments) > 1 and isinstance(node.arguments[1], ast.Integer) else node.type.capacity
+            wanted = (
+                node.arguments[1].value
+                if len(node.arguments) > 1 and isinstance(node.arguments[1], ast.Integer)
+                else node.type.capacity
+            )
             size = str(min(node.type.capacity, wanted))
         else:
             length = self._ex.number(node.arguments[1])
@@ -104,7 +117,9 @@ class CallText:
         if isinstance(right, ast.String):
             text = right.value.encode("utf-8", "surrogateescape")
             whole = length.value > len(text)
-            return Number(f"!({self._ex.memory.equals_text(left, text, None if whole else length.value)})", INT64, False)
+            return Number(
+                f"!({self._ex.memory.equals_text(left, text, None if whole else length.value)})", INT64, False
+            )
         a, b = self._ex.memory.string(left), self._ex.memory.string(right)
         return Number(f"strings_differ({a.address}, {b.address}, {min(length.value, a.type.size, b.type.size)})", INT64)
 
@@ -150,8 +165,9 @@ class CallText:
         assert isinstance(name, ast.String)
         found = self._ex.context.register_by_name(name.value)
         if found is None:
-            self._generator.diagnostics.error(messages.UNKNOWN_REGISTER, name.span, name=name.value,
-                                              architecture=self._generator.architecture)
+            self._generator.diagnostics.error(
+                messages.UNKNOWN_REGISTER, name.span, name=name.value, architecture=self._generator.architecture
+            )
             return Number("0", UINT64)
         return found
 

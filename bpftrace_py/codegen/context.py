@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bpftrace_py import messages
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import is_memory, scalar
 from bpftrace_py.codegen.machine import machine
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import Field, FUNCTION_NAME, INT64, PROBE_NAME, RecordType, Type, UINT64
+from bpftrace_py.types import FUNCTION_NAME, INT64, PROBE_NAME, UINT64, Field, RecordType, Type, integer
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
@@ -103,10 +104,42 @@ class ContextText:
             return Number(f"((u64 *)ctx)[{number}]", UINT64)
         target = self._ex.instance.targets[0]
         if isinstance(target, unit.Usdt):
-            return self._generator.usdt_argument(self._ex, target, number)
+            return self._usdt_argument(target, number)
         if number >= len(self._machine.arguments):
             return self._stack_argument(number - len(self._machine.arguments))
         return self.register(self._machine.arguments[number], UINT64)
+
+    def _usdt_argument(self, target: unit.Usdt, number: int) -> Number:
+        """An argument of a static probe, which is where the compiler of the traced program left it."""
+        if number >= len(target.arguments):
+            tree = self._ex.instance.tree
+            self._generator.diagnostics.error(
+                messages.NO_USDT_ARGUMENT, tree.attach_points[0].span, name=target.name, number=number, count=len(target.arguments)
+            )
+            return Number("0", UINT64)
+        argument = target.arguments[number]
+        if argument.kind == "constant":
+            return Number(f"{argument.value}LL", INT64)
+        if argument.kind == "unknown":
+            tree = self._ex.instance.tree
+            self._generator.diagnostics.error(messages.USDT_ARGUMENT_PLACE, tree.attach_points[0].span, number=number, text=argument.text)
+            return Number("0", UINT64)
+        type_ = integer(argument.size, argument.signed)
+        base = self._usdt_register(argument.register)
+        if argument.kind == "register":
+            shifted = f"({base} >> {argument.shift})" if argument.shift else base
+            return Number(f"(u64)({scalar(type_)}){shifted}", UINT64, False)
+        at = f"{base} + {self._usdt_register(argument.index)} * {argument.scale}" if argument.index else base
+        value = self._ex.memory.load(Number(at, UINT64, False), argument.value, type_, "user")
+        assert isinstance(value, Number)
+        return Number(f"(u64){value.text}", UINT64, False)
+
+    def _usdt_register(self, name: str) -> str:
+        """A register as the note names it: `rax` is `ax` to the kernel, `x0` is `regs[0]`."""
+        for candidate in (name, name[1:], f"r{name[1:]}"):
+            if candidate in self._machine.members:
+                return self.register(candidate).text
+        return "0"  # there is none: the zero register, or an address without a base
 
     def _stack_argument(self, number: int) -> Number:
         """An argument that the caller left on the stack, above the return address (on x86-64)."""
@@ -147,4 +180,4 @@ class ContextText:
         return f"{name} *ctx", [f"{name} {{\n\t{body}\n}};"]
 
 
-__all__ = ["ContextText", "INT64"]
+__all__ = ["INT64", "ContextText"]

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from bpftrace_py.types import (
-    ArrayType, BufferType, InetType, IntegerType, MacAddressType, RecordType, StackType, StringType, TupleType, Type, UsymType,
+    ArrayType,
+    BufferType,
+    InetType,
+    IntegerType,
+    MacAddressType,
+    RecordType,
+    StackType,
+    StringType,
+    TupleType,
+    Type,
+    UsymType,
 )
 
 USER_ADDRESS = "struct user_address"
@@ -13,7 +23,9 @@ def is_memory(type_: Type) -> bool:
     """Whether values of a type are bytes in memory rather than one number."""
     if isinstance(type_, StackType):
         return type_.user
-    return isinstance(type_, (StringType, BufferType, ArrayType, RecordType, TupleType, UsymType, InetType, MacAddressType))
+    return isinstance(
+        type_, (StringType, BufferType, ArrayType, RecordType, TupleType, UsymType, InetType, MacAddressType)
+    )
 
 
 def scalar(type_: Type) -> str:
@@ -61,7 +73,9 @@ class Structs:
         assert isinstance(type_, TupleType), type_
         if type_ not in self._names:
             members = "\n\t".join(f"{self.declare(element, f'e{i}')};" for i, element in enumerate(type_.elements))
-            self._define(f"struct tuple_{sum(isinstance(t, TupleType) for t in self._names) + 1}", type_, members, type_)
+            self._define(
+                f"struct tuple_{sum(isinstance(t, TupleType) for t in self._names) + 1}", type_, members, type_
+            )
         return self._names[type_]
 
     def _define(self, name: str, type_: Type, members: str, key: Type) -> None:
@@ -83,9 +97,7 @@ def has_padding(type_: Type) -> bool:
                 return True
             at = offset + element.size
         return at != type_.size
-    if isinstance(type_, BufferType):
-        return True
-    return False
+    return isinstance(type_, BufferType)
 
 
 def c_string(text: bytes) -> str:

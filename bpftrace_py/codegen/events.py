@@ -14,7 +14,7 @@ from bpftrace_py.codegen.ctypes_text import is_memory
 from bpftrace_py.codegen.maps import is_histogram
 from bpftrace_py.language import builtins
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import IntegerType, StackType, TupleType, Type, UINT32, integer
+from bpftrace_py.types import UINT32, IntegerType, StackType, TupleType, Type, integer
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
@@ -147,7 +147,9 @@ class EventText:
 
     def _join(self, node: ast.Call) -> None:
         delimiter = node.arguments[1] if len(node.arguments) > 1 else None
-        action = unit.Join(self._line(node), delimiter.value if isinstance(delimiter, ast.String) else " ", JOIN_CAPACITY, JOIN_STRINGS)
+        action = unit.Join(
+            self._line(node), delimiter.value if isinstance(delimiter, ast.String) else " ", JOIN_CAPACITY, JOIN_STRINGS
+        )
         number = self._generator.add_action(action)
         source, space = self._ex.calls.address(node.arguments[0])
         read, read_str = self._ex.memory.reader(space), self._ex.memory.reader(space, string=True)
@@ -195,8 +197,10 @@ def is_register(node: ast.Expression) -> bool:
     """Whether an expression is a bare argument or result of a traced function, whose C type is not known."""
     if isinstance(node, ast.Identifier):
         builtin = builtins.find(node.name)
-        return builtin is not None and builtin.needs in ("argN", "sargN", "retval") and isinstance(node.type, IntegerType)
+        return (
+            builtin is not None and builtin.needs in ("argN", "sargN", "retval") and isinstance(node.type, IntegerType)
+        )
     return isinstance(node, ast.Call) and node.name == "reg"
 
 
-__all__ = ["EventText", "StackType", "TupleType", "UINT32", "is_histogram"]
+__all__ = ["UINT32", "EventText", "StackType", "TupleType", "is_histogram"]

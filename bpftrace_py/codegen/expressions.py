@@ -19,7 +19,16 @@ from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.language import builtins
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
-    ArrayType, Field, INT64, IntegerType, PointerType, RecordType, StringType, TupleType, Type, UINT64,
+    INT64,
+    UINT64,
+    ArrayType,
+    Field,
+    IntegerType,
+    PointerType,
+    RecordType,
+    StringType,
+    TupleType,
+    Type,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +104,11 @@ class ExpressionText:
             case ast.TupleAccess():
                 return self._tuple_element(node)
             case ast.SizeOf():
-                type_ = self.generator.named_type(node.operand) if isinstance(node.operand, ast.TypeName) else node.operand.type
+                type_ = (
+                    self.generator.named_type(node.operand)
+                    if isinstance(node.operand, ast.TypeName)
+                    else node.operand.type
+                )
                 return literal(type_.size)
             case ast.OffsetOf():
                 return self._offset_of(node)
@@ -238,22 +251,32 @@ class ExpressionText:
     def _arithmetic(self, operator: str, node: ast.Binary, left: Number, right: Number) -> Number:
         a, b = self._scaled(node.left, node.right, left), self._scaled(node.right, node.left, right)
         if operator in ("/", "%"):
-            left_signed, right_signed = is_signed(node.left, left), is_signed(node.right, right)
-            if left_signed and not (isinstance(node.left, ast.Integer) and node.left.value >= 0) or (
-                    right_signed and not isinstance(node.right, ast.Integer)):
-                if isinstance(node.type, IntegerType) and node.type.signed:
-                    return Number(f"signed_{'div' if operator == '/' else 'mod'}({left.text}, {right.text})", node.type)
-            return Number(f"(u64){a} {operator} (u64){b}" if left_signed or right_signed else f"{a} {operator} {b}", node.type, False)
+            return self._division(operator, node, left, right)
         if operator == ">>":
             return Number(f"(u64){left.operand()} >> {self._shift(node.right, right)}", node.type, False)
         if operator == "<<":
             return Number(f"{a} << {self._shift(node.right, right)}", node.type, False)
         if operator in COMPARISONS:
-            signed = isinstance(left.type, IntegerType) and left.type.signed and isinstance(right.type, IntegerType) and right.type.signed
+            signed = (
+                isinstance(left.type, IntegerType)
+                and left.type.signed
+                and isinstance(right.type, IntegerType)
+                and right.type.signed
+            )
             if not signed and left.text.lstrip("-").isdigit() and right.text.lstrip("-").isdigit():
                 a = f"(u64){a}"
             return Number(f"{a} {operator} {b}", INT64, False)
         return Number(f"{a} {operator} {b}", node.type, False)
+
+    def _division(self, operator: str, node: ast.Binary, left: Number, right: Number) -> Number:
+        """BPF divides unsigned numbers; a division that may meet a negative one goes through a routine."""
+        may_be_negative = any(
+            is_signed(number) and not (isinstance(side, ast.Integer) and side.value >= 0)
+            for side, number in ((node.left, left), (node.right, right))
+        )
+        if may_be_negative and isinstance(node.type, IntegerType) and node.type.signed:
+            return Number(f"signed_{'div' if operator == '/' else 'mod'}({left.text}, {right.text})", node.type)
+        return Number(f"(u64){left.operand()} {operator} (u64){right.operand()}", node.type, False)
 
     def _shift(self, node: ast.Expression, number: Number) -> str:
         return str(node.value & 63) if isinstance(node, ast.Integer) else f"({number.operand()} & 63)"
@@ -369,8 +392,12 @@ class ExpressionText:
             inner = self._direct_element(whole, member.offset, node.type) if member.bitfield is None else None
             if inner is not None:
                 return inner
-        return self._field_at(Number(whole.address, UINT64, False), member, node.type,
-                              "kernel" if whole.space == "direct" else whole.space)
+        return self._field_at(
+            Number(whole.address, UINT64, False),
+            member,
+            node.type,
+            "kernel" if whole.space == "direct" else whole.space,
+        )
 
     def _field_at(self, base: Number, member: Field, type_: Type, space: str) -> Value:
         value = self.memory.load(base, member.offset, type_, space)
@@ -419,13 +446,18 @@ def literal(value: int) -> Number:
     return Number(f"{value}LL", INT64, value >= 0)
 
 
-def is_signed(node: ast.Expression, number: Number) -> bool:
+def is_signed(number: Number) -> bool:
     return isinstance(number.type, IntegerType) and number.type.signed
 
 
 def operand_text(text: str) -> str:
     """Text that can stand behind a cast or a unary operator."""
-    return text if text.replace("->", "").replace("_", "").replace(".", "").replace("\x01", "").isalnum() or text.startswith("(") else f"({text})"
+    return (
+        text
+        if text.replace("->", "").replace("_", "").replace(".", "").replace("\x01", "").isalnum()
+        or text.startswith("(")
+        else f"({text})"
+    )
 
 
 __all__ = ["ExpressionText", "c_string", "literal"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from typing import Literal
 
 from bpftrace_py import messages
 from bpftrace_py.analysis.program import ProbeInstance, TypedProgram
@@ -19,9 +21,11 @@ from bpftrace_py.diagnostics import Diagnostics
 from bpftrace_py.host import Host
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import ArrayType, Field, PointerType, RecordType, StackType, TupleType, Type, UNKNOWN, UINT64
+from bpftrace_py.types import UINT64, UNKNOWN, ArrayType, Field, PointerType, RecordType, StackType, TupleType, Type
 
-PREEMPTIBLE = frozenset(("uprobe", "uretprobe", "usdt", "kfunc", "kretfunc"))  # may lose the CPU to another run of themselves
+PREEMPTIBLE = frozenset(
+    ("uprobe", "uretprobe", "usdt", "kfunc", "kretfunc")
+)  # may lose the CPU to another run of themselves
 EXCERPT = 100
 
 
@@ -33,7 +37,7 @@ class Generator:
         self.host = host
         self.diagnostics = diagnostics
         self.architecture = host.architecture
-        self.byte_order: str = sys.byteorder
+        self.byte_order: Literal["little", "big"] = sys.byteorder
         self.structs = Structs()
         self.maps: dict[str, unit.ScriptMap] = {}
         self.value_types: dict[str, str] = {}
@@ -79,7 +83,7 @@ class Generator:
         self._preemptible = instance.context.probe_type in PREEMPTIBLE
         name = self._function_name(instance)
         function = FunctionText(self.structs)
-        function.reserved = RESERVED | {m.table for m in self.maps.values()} | {name}
+        function.reserved = {*RESERVED, *(m.table for m in self.maps.values()), name}
         expressions = ExpressionText(self, instance, function, number)
         statements = StatementText(expressions)
         self._predicate(instance, expressions, function)
@@ -98,7 +102,9 @@ class Generator:
         self._functions.append("\n".join([f"// {clean(shown)}", f"int {name}({parameter})", "{", *lines, "}"]))
         cookies = number in self._cookies
         attachments = tuple(unit.Attachment(t, self.name_index(t) if cookies else None) for t in instance.targets)
-        self._programs.append(unit.ProgramSpec(name, instance.context.program, attachments, self.line_of(instance.tree.span)))
+        self._programs.append(
+            unit.ProgramSpec(name, instance.context.program, attachments, self.line_of(instance.tree.span))
+        )
 
     def _predicate(self, instance: ProbeInstance, expressions: ExpressionText, function: FunctionText) -> None:
         predicate = instance.tree.predicate
@@ -111,7 +117,9 @@ class Generator:
         function.release()
 
     def _function_name(self, instance: ProbeInstance) -> str:
-        base = c_name(instance.targets[0].name if len(instance.targets) == 1 else instance.tree.attach_points[0].text)[:80]
+        base = c_name(instance.targets[0].name if len(instance.targets) == 1 else instance.tree.attach_points[0].text)[
+            :80
+        ]
         taken = {p.function for p in self._programs}
         name, n = base, 1
         while name in taken or name in RESERVED:
@@ -211,17 +219,20 @@ class Generator:
         self.diagnostics.error(messages.NOT_YET, node.span, what="uaddr()")
         return Number("0", UINT64)
 
-    def usdt_argument(self, expressions: ExpressionText, target: unit.Target, number: int) -> Number:
-        self.diagnostics.error(messages.NOT_YET, expressions.instance.tree.span, what="an argument of a usdt probe")
-        return Number("0", UINT64)
-
     # --- putting it together
 
     def _unit(self) -> unit.Unit:
         tables = Tables(self._needs, self.program.config, len(self.maps), len(self.actions), self._stack_frames)
-        maps = [lambda n, m=m: table_text(m, self.structs, n) for m in self.maps.values()]  # type: ignore[misc]
-        text = tables.text(self.program.source.name, self.structs, maps, self._record_texts, list(self._contexts.values()),
-                           self._scratches, self._functions)
+        maps = [partial(table_text, m, self.structs) for m in self.maps.values()]
+        text = tables.text(
+            self.program.source.name,
+            self.structs,
+            maps,
+            self._record_texts,
+            list(self._contexts.values()),
+            self._scratches,
+            self._functions,
+        )
         names = tuple(self._names)
         return unit.Unit(
             name=self.program.source.name,
@@ -288,4 +299,3 @@ def clean(text: str) -> str:
     """Text that is safe in a `//` comment."""
     text = "".join(c if 32 <= ord(c) < 127 else "?" for c in text)
     return text.rstrip("\\")
-

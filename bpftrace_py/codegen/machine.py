@@ -17,12 +17,35 @@ class Machine:
     names: dict[str, str]
 
 
-_X86_64 = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax",
-           "ip", "cs", "flags", "sp", "ss")
-_AARCH64 = tuple(f"r{i}" for i in range(31)) + ("sp", "pc", "pstate")
+_X86_64 = (
+    "r15",
+    "r14",
+    "r13",
+    "r12",
+    "bp",
+    "bx",
+    "r11",
+    "r10",
+    "r9",
+    "r8",
+    "ax",
+    "cx",
+    "dx",
+    "si",
+    "di",
+    "orig_ax",
+    "ip",
+    "cs",
+    "flags",
+    "sp",
+    "ss",
+)
+_AARCH64 = (*(f"r{i}" for i in range(31)), "sp", "pc", "pstate")
 
 MACHINES = {
-    "x86_64": Machine(_X86_64, ("di", "si", "dx", "cx", "r8", "r9"), "ax", "sp", "ip", {name: name for name in _X86_64}),
+    "x86_64": Machine(
+        _X86_64, ("di", "si", "dx", "cx", "r8", "r9"), "ax", "sp", "ip", {name: name for name in _X86_64}
+    ),
     "aarch64": Machine(_AARCH64, tuple(f"r{i}" for i in range(8)), "r0", "sp", "pc", {name: name for name in _AARCH64}),
 }
 

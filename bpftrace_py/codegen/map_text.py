@@ -10,7 +10,17 @@ from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
-    AvgType, CountType, HistType, LhistType, MaxType, MinType, PointerType, StatsType, SumType, Type, UINT64,
+    UINT64,
+    AvgType,
+    CountType,
+    HistType,
+    LhistType,
+    MaxType,
+    MinType,
+    PointerType,
+    StatsType,
+    SumType,
+    Type,
 )
 
 if TYPE_CHECKING:
@@ -209,8 +219,11 @@ class MapText:
             self._add_to_bucket(node, script_map, self._bucket(script_map.value, number))
             return
         stem = "n"
-        text = self._ex.local(number, stem).text if number is not None and not number.text.lstrip("-").isdigit() else (
-            number.text if number is not None else "1")
+        text = (
+            self._ex.local(number, stem).text
+            if number is not None and not number.text.lstrip("-").isdigit()
+            else (number.text if number is not None else "1")
+        )
         key = self.key(node)
         pointer = self._pointer(script_map, key)
         with self._fn.block(f"if ({pointer})"):
@@ -235,7 +248,11 @@ class MapText:
             case MinType() | MaxType():
                 sign = "<" if isinstance(type_, MinType) else ">"
                 kind = "s64" if type_.signed else "u64"
-                return [f"if (!{pointer}->set || ({kind}){n} {sign} {pointer}->value)", f"\t{pointer}->value = {n};", f"{pointer}->set = 1;"]
+                return [
+                    f"if (!{pointer}->set || ({kind}){n} {sign} {pointer}->value)",
+                    f"\t{pointer}->value = {n};",
+                    f"{pointer}->set = 1;",
+                ]
             case _:
                 raise AssertionError(type_)
 

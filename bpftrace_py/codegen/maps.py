@@ -5,7 +5,19 @@ from __future__ import annotations
 from bpftrace_py.analysis.program import MapInfo
 from bpftrace_py.codegen.ctypes_text import Structs, is_memory, scalar
 from bpftrace_py.codegen.unit import ScriptMap
-from bpftrace_py.types import AggregateType, AvgType, HistType, LhistType, MaxType, MinType, StatsType, SumType, TupleType, Type, UINT64
+from bpftrace_py.types import (
+    UINT64,
+    AggregateType,
+    AvgType,
+    HistType,
+    LhistType,
+    MaxType,
+    MinType,
+    StatsType,
+    SumType,
+    TupleType,
+    Type,
+)
 
 
 def plan(info: MapInfo, table: str, max_entries: int) -> ScriptMap:
@@ -41,7 +53,9 @@ def table_text(script_map: ScriptMap, structs: Structs, number: int) -> list[str
             key = "u64"
         else:
             key = f"struct {table}_key"
-            members = "\n\t".join(f"{structs.declare(part, member_name(i, len(parts), script_map))};" for i, part in enumerate(parts))
+            members = "\n\t".join(
+                f"{structs.declare(part, member_name(i, len(parts), script_map))};" for i, part in enumerate(parts)
+            )
             lines.append(f"{key} {{\n\t{members}\n}};")
     value = value_type(script_map, structs, lines)
     lines.append(f'TABLE({number}, "{script_map.storage}", {key}, {value}, {table}, {script_map.max_entries});')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bpftrace_py.codegen.ctypes_text import c_string, is_memory, scalar
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import Bitfield, INT64, IntegerType, StringType, Type, UINT64
+from bpftrace_py.types import INT64, UINT64, Bitfield, IntegerType, StringType, Type
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
@@ -35,7 +35,11 @@ class MemoryText:
         """What is at `base + offset`: a number is read at once, bytes when they are wanted."""
         at = f"{base.operand()} + {offset}" if offset else base.text
         if is_memory(type_):
-            return Bytes(f"(void *)({at})" if offset or not base.atom else f"(void *){at}", type_, "kernel" if space == "context" else space)
+            return Bytes(
+                f"(void *)({at})" if offset or not base.atom else f"(void *){at}",
+                type_,
+                "kernel" if space == "context" else space,
+            )
         name = self._fn.fresh("value")
         self._fn.line(f"{scalar(type_)} {name} = 0;")
         self.read(f"&{name}", f"({at})" if offset or not base.atom else at, f"sizeof({name})", space)
@@ -121,7 +125,11 @@ class MemoryText:
             width = next(w for w in (8, 4, 2, 1) if at + w <= len(wanted))
             word = int.from_bytes(wanted[at : at + width], self._ex.generator.byte_order)
             base = f"({value.address} + {at})" if at else value.address
-            tests.append(f"{value.address}[{at}] == {word}" if width == 1 else f"*(u{width * 8} *){base} == {hex(word)}{'ULL' if width == 8 else ''}")
+            tests.append(
+                f"{value.address}[{at}] == {word}"
+                if width == 1
+                else f"*(u{width * 8} *){base} == {hex(word)}{'ULL' if width == 8 else ''}"
+            )
             at += width
         return " && ".join(tests) if tests else "1"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bpftrace_py.codegen.ctypes_text import Structs
@@ -119,13 +119,27 @@ class Tables:
         return self._number
 
     def text(
-        self, name: str, structs: Structs, maps: list[Callable[[int], list[str]]], records: list[str], contexts: list[str],
-        scratches: list[Scratch], functions: list[str],
+        self,
+        name: str,
+        structs: Structs,
+        maps: Sequence[Callable[[int], list[str]]],
+        records: list[str],
+        contexts: list[str],
+        scratches: list[Scratch],
+        functions: list[str],
     ) -> str:
         tables = [line for table in maps for line in table(self._next())]
         own = self._own_tables() + [line for scratch in scratches for line in self._scratch(scratch)]
-        parts = [f"// Generated from {_clean(name)}", *structs.definitions, "\n".join(tables), *records, "\n".join(own),
-                 *self._routines(scratches), *contexts, *functions]
+        parts = [
+            f"// Generated from {_clean(name)}",
+            *structs.definitions,
+            "\n".join(tables),
+            *records,
+            "\n".join(own),
+            *self._routines(scratches),
+            *contexts,
+            *functions,
+        ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _own_tables(self) -> list[str]:
@@ -134,11 +148,15 @@ class Tables:
             lines.append(f"RING({self._next()}, events, {self._config.ring_bytes});")
             lines.append(f'TABLE({self._next()}, "array", u32, u64, want_wakeup, 1);')
         if needs & {"events", "lost"}:
-            lines.append(f'TABLE({self._next()}, "percpu_array", u32, u64, lost, {self._maps + 2}); // events, then each map\'s updates, then stacks')
+            lines.append(
+                f'TABLE({self._next()}, "percpu_array", u32, u64, lost, {self._maps + 2}); // events, then each map\'s updates, then stacks'
+            )
         if "control" in needs:
             lines.append(f'TABLE({self._next()}, "array", u32, u64, pending, {self._actions});')
         if "session" in needs:
-            lines.append(f'TABLE({self._next()}, "array", u32, u64, session_values, 2); // start time, pid of the command')
+            lines.append(
+                f'TABLE({self._next()}, "array", u32, u64, session_values, 2); // start time, pid of the command'
+            )
         if "join" in needs:
             lines.append("struct join_event {\n\tu32 action;\n\tu32 count;\n\tchar strings[16][1024];\n};")
         if "stacks" in needs:
@@ -147,19 +165,25 @@ class Tables:
 
     def _stack_tables(self) -> list[str]:
         frames = max(self._frames.values())
-        lines = [f"struct stack_frames {{\n\tu64 owner;\n\tu64 depth;\n\tu64 frames[{frames}];\n}};",
-                 f'TABLE({self._next()}, "percpu_array", u32, struct stack_frames, stack_scratch, 1);',
-                 f"struct kept_stack {{\n\tu64 depth;\n\tu64 frames[{frames}];\n}};"]
+        lines = [
+            f"struct stack_frames {{\n\tu64 owner;\n\tu64 depth;\n\tu64 frames[{frames}];\n}};",
+            f'TABLE({self._next()}, "percpu_array", u32, struct stack_frames, stack_scratch, 1);',
+            f"struct kept_stack {{\n\tu64 depth;\n\tu64 frames[{frames}];\n}};",
+        ]
         for user, table in ((False, "kernel_stacks"), (True, "user_stacks")):
             if self._frames[user]:
-                lines.append(f'TABLE_FLAGS({self._next()}, "hash", u64, struct kept_stack, {table}, {STACKS_MAX}, {NO_PREALLOC});')
+                lines.append(
+                    f'TABLE_FLAGS({self._next()}, "hash", u64, struct kept_stack, {table}, {STACKS_MAX}, {NO_PREALLOC});'
+                )
         return lines
 
     def _scratch(self, scratch: Scratch) -> list[str]:
         members = "\n\t".join(scratch.members)
         lines = [f"struct {scratch.name} {{\n\t{members}\n}};"]
         kind, entries, key = ("lru_hash", TASKS_MAX, "u64") if scratch.by_thread else ("percpu_array", 1, "u32")
-        lines.append(f'TABLE({self._next()}, "{kind}", {key}, struct {scratch.name}, memory_of_{scratch.name}, {entries});')
+        lines.append(
+            f'TABLE({self._next()}, "{kind}", {key}, struct {scratch.name}, memory_of_{scratch.name}, {entries});'
+        )
         if scratch.by_thread:
             lines.append(f'TABLE({self._next()}, "array", u32, struct {scratch.name}, empty_{scratch.name}, 1);')
         return lines
@@ -169,7 +193,9 @@ class Tables:
         if "read_any" in needs:
             parts.append(_READ_ANY.format(what="Memory", name="read_any", kernel="read_kernel", user="read_user"))
         if "read_any_str" in needs:
-            parts.append(_READ_ANY.format(what="The string", name="read_any_str", kernel="read_kernel_str", user="read_user_str"))
+            parts.append(
+                _READ_ANY.format(what="The string", name="read_any_str", kernel="read_kernel_str", user="read_user_str")
+            )
         if needs & {"events", "lost"}:
             parts.append(_COUNT_LOST)
         if "events" in needs:

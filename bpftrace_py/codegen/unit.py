@@ -233,9 +233,13 @@ class Unit:
     function_names: tuple[str, ...] = ()
     events: str | None = None  # C name of the ring buffer, None if nothing is sent
     want_wakeup: str | None = None  # u64[1] array: user space sets it to be woken by the next event
-    lost: str | None = None  # u64 per-CPU array: [0] events that found no room, [1 + i] updates that map i refused, [last] stacks
+    lost: str | None = (
+        None  # u64 per-CPU array: [0] events that found no room, [1 + i] updates that map i refused, [last] stacks
+    )
     pending: str | None = None  # u64 array, one slot an action: set where a control action found no room in `events`
-    session: str | None = None  # u64[2] array that the session fills: [0] CLOCK_MONOTONIC ns at the start, [1] pid of -c's command
+    session: str | None = (
+        None  # u64[2] array that the session fills: [0] CLOCK_MONOTONIC ns at the start, [1] pid of -c's command
+    )
     kernel_stacks: str | None = None
     user_stacks: str | None = None
     probe_count: int = 0  # what "Attaching N probes..." says

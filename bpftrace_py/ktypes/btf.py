@@ -214,8 +214,8 @@ class Btf:
         return ArrayType(type_, count)
 
     def _is_char(self, number: int) -> bool:
-        """`char` itself, qualified or not; not `unsigned char`, `u8` or a typedef of it."""
-        record = self._image.record(self._unqualified(number))
+        """`char`, by whatever name; not `unsigned char` or `u8`."""
+        record = self._image.record(self._unqualified(number, (*_UNTYPED, btf_image.TYPEDEF)))
         return record is not None and record[0] == btf_image.INT and self._image.string(record[1]) == "char"
 
     def _unqualified(self, number: int, through: tuple[int, ...] = _UNTYPED) -> int:

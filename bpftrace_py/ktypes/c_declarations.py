@@ -27,7 +27,7 @@ from bpftrace_py.types import Field, RecordType, Type
 
 if TYPE_CHECKING:
     from clang.cindex import Diagnostic as ClangDiagnostic
-    from clang.cindex import TranslationUnit
+    from clang.cindex import Index, TranslationUnit
 
     from bpftrace_py.ktypes.clang_types import ClangTypes
 
@@ -35,6 +35,7 @@ _BORROWED = "/bpftrace-py/from-kernel.h"
 _MACRO_PREFIX = "__bpftrace_macro_"
 _MAX_ROUNDS = 24  # a round may find only what the one before it made visible
 _MAX_IDENTIFIERS = 10_000
+_MAX_HINTS = 5
 _ERROR = 3  # clang's severity
 
 _INCLUDE = re.compile(r"#\s*include\s*([<\"])([^>\"\n]+)[>\"]")
@@ -101,12 +102,8 @@ def parse_declarations(
         constants = _constants_only(declarations, kernel, config, machine)
         if constants is not None:
             return Declarations(None, constants, kernel, False)
-    try:
-        import clang.cindex as cindex
-
-        index = cindex.Index.create()
-    except (ImportError, OSError, cindex.LibclangError) as error:
-        diagnostics.error(messages.NO_C_PARSER, None, hint="pip install libclang", reason=error)
+    index = _load_libclang(diagnostics)
+    if index is None:
         return nothing
     if tree is not None:
         unit, problems = reader.read(index, tree)
@@ -118,6 +115,20 @@ def parse_declarations(
         diagnostics.error(messages.C_PARSER_FAILED, declarations[0].span if declarations else None)
         return nothing
     return reader.finish(unit, problems, kernel_tree=False)
+
+
+def _load_libclang(diagnostics: Diagnostics) -> Index | None:
+    hint = "`pip install libclang`, or `apt install python3-clang-14`"
+    try:
+        import clang.cindex as cindex
+    except ImportError as error:
+        diagnostics.error(messages.NO_C_PARSER, None, hint=hint, reason=error)
+        return None
+    try:
+        return cindex.Index.create()
+    except cindex.LibclangError as error:
+        diagnostics.error(messages.NO_C_PARSER, None, hint=hint, reason=error)
+        return None
 
 
 class _Reader:
@@ -132,6 +143,7 @@ class _Reader:
         self._config = config
         self._diagnostics = diagnostics
         self._machine = machine
+        self._hints = 0
         directory = os.path.dirname(os.path.abspath(diagnostics.source.name))
         self._main = os.path.join(directory, "<declarations>.c")
         self._starts: list[int] = []  # in bytes, of each declaration in the file
@@ -146,7 +158,7 @@ class _Reader:
         """A variable for each identifier of the script that is a macro, with the macro's value."""
         names = dict.fromkeys(_IDENTIFIER.findall(self._diagnostics.source.text))
         return b"\n" + b"".join(
-            f"#ifdef {name}\n__auto_type {_MACRO_PREFIX}{name} = ({name});\n#endif\n".encode()
+            f"#ifdef {name}\n__auto_type {_MACRO_PREFIX}{name} = {name};\n#endif\n".encode()
             for name in list(names)[:_MAX_IDENTIFIERS]
         )
 
@@ -168,12 +180,11 @@ class _Reader:
     # --- reading
 
     def read(
-        self, index: object, tree: tuple[str, str] | None
+        self, index: Index, tree: tuple[str, str] | None
     ) -> tuple[TranslationUnit | None, list[ClangDiagnostic]]:
         """clang's view of the script, and what it still complains about once all that BTF has is there."""
-        import clang.cindex as cindex
+        from clang.cindex import TranslationUnitLoadError
 
-        assert isinstance(index, cindex.Index)
         arguments = self._arguments(tree)
         virtual = {f"{c_headers.COMPILER_DIRECTORY}/{n}": t for n, t in c_headers.compiler_headers().items()}
         if tree is None:
@@ -181,33 +192,40 @@ class _Reader:
         stand_ins = StandIns(self._kernel)
         unit: TranslationUnit | None = None
         problems: list[ClangDiagnostic] = []
+        unknown: list[ClangDiagnostic] = []
         for _ in range(_MAX_ROUNDS):
             files = [(name, text.encode()) for name, text in virtual.items()]
             files += [(_BORROWED, stand_ins.text.encode()), (self._main, self._text)]
             try:
                 unit = index.parse(self._main, args=arguments, unsaved_files=files)
-            except cindex.TranslationUnitLoadError:
+            except TranslationUnitLoadError:
                 return None, []
             problems = [d for d in unit.diagnostics if d.severity >= _ERROR]
-            supplied = [self._supply(problem.spelling, stand_ins, virtual, tree is None) for problem in problems]
+            supplied = [self._supply(problem, stand_ins, virtual, unknown) for problem in problems]
             if not any(supplied):
                 break
-        return unit, problems
+        return unit, unknown + problems
 
-    def _supply(self, complaint: str, stand_ins: StandIns, virtual: dict[str, str], no_tree: bool) -> bool:
-        """Whether what clang misses could be had, and is there in the next round."""
+    def _supply(
+        self, problem: ClangDiagnostic, stand_ins: StandIns, virtual: dict[str, str], unknown: list[ClangDiagnostic]
+    ) -> bool:
+        """Whether what clang misses could be had, and is there in the next round. A header that cannot be had becomes
+        an empty one, so that what is behind it gets read, and goes to `unknown`."""
+        complaint = problem.spelling
         missing = _MISSING_FILE.match(complaint)
         if missing:
             path = f"{c_headers.KERNEL_DIRECTORY}/{missing[1]}"
-            if self._kernel is None or not no_tree or not c_headers.is_kernel_header(missing[1]) or path in virtual:
+            if path in virtual:
                 return False
             virtual[path] = ""
+            if self._kernel is None or not c_headers.is_kernel_header(missing[1]):
+                unknown.append(problem)
             return True
         incomplete = _INCOMPLETE.search(complaint)
         if incomplete:
             return stand_ins.add_record(incomplete[1])
-        unknown = _UNKNOWN_NAME.match(complaint)
-        return bool(unknown) and stand_ins.add_name(unknown[1] if unknown else "")
+        name = _UNKNOWN_NAME.match(complaint)
+        return name is not None and stand_ins.add_name(name[1])
 
     def _arguments(self, tree: tuple[str, str] | None) -> list[str]:
         arguments = [
@@ -222,6 +240,7 @@ class _Reader:
             arguments += ["-isystem", c_headers.KERNEL_DIRECTORY]
         else:
             arguments += c_headers.kernel_tree_arguments(*tree, self._machine)
+            arguments += ["-idirafter", c_headers.KERNEL_DIRECTORY]
         arguments += ["-isystem", c_headers.COMPILER_DIRECTORY]
         for directory in c_headers.search_directories(Config(), self._machine):
             arguments += ["-idirafter", directory]
@@ -280,9 +299,11 @@ class _Reader:
             _UNKNOWN_NAME.match(reason) if reason.startswith("unknown type") else None
         )
         if unknown:
-            known = self._kernel.record_names() if self._kernel is not None else ()
             name = unknown[1]
-            hint = did_you_mean(name if " " in name else f"struct {name}", known)
+            hint = None
+            if self._kernel is not None and self._hints < _MAX_HINTS:  # 0.1 s each
+                self._hints += 1
+                hint = did_you_mean(name if " " in name else f"struct {name}", self._kernel.record_names())
             self._diagnostics.error(messages.UNKNOWN_C_TYPE, span, hint=hint, name=name)
             return
         self._diagnostics.error(messages.C_ERROR, span, reason=reason)
@@ -337,7 +358,7 @@ def _constants_only(
             active = (condition[1] == "ifdef") == (kernel is not None)
         elif otherwise and active is not None:
             active = not active if otherwise[1] == "else" else None
-        elif condition or otherwise or text.startswith("#") and re.match(r"#\s*(if|elif)", text):
+        elif condition or otherwise or re.match(r"#\s*(if|elif)", text):
             return None
         elif active is False:
             continue
@@ -348,8 +369,8 @@ def _constants_only(
             constants[define[1]] = value
         elif include := _INCLUDE.fullmatch(text):
             name = include[2]
-            on_disk = any(os.path.exists(path) for path in c_headers.candidates(name, directories))
-            if include[1] != "<" or kernel is None or on_disk or name in provided or not c_headers.is_kernel_header(name):
+            here = name in provided or any(os.path.exists(p) for p in c_headers.candidates(name, directories))
+            if include[1] != "<" or kernel is None or here or not c_headers.is_kernel_header(name):
                 return None
         else:
             return None

@@ -1,8 +1,8 @@
 """Where the C declarations of a script find their headers, and the headers that we bring.
 
-Scripts are written for machines with the kernel's header tree. Here there may be none: the types then come from BTF, and
-what remains of a header such as <net/sock.h> are its constants. UAPI headers (linux-libc-dev) have most; the few that
-scripts use and that only the kernel's own headers define are below.
+Scripts are written for machines with the kernel's header tree. Here there may be none: the types then come from BTF,
+and what remains of a header such as <net/sock.h> are its constants. UAPI headers (linux-libc-dev) have most; the few
+that scripts use and that only the kernel's own headers define are below.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ _DEVICES = (
     + "#define MINOR(dev) ((unsigned int)((dev) & MINORMASK))\n"
     + "#define MKDEV(ma, mi) (((ma) << MINORBITS) | (mi))\n"
 )
+# Those that have had these values in every kernel that has BPF.
+_TASKS = "".join(
+    _define(name, value)
+    for name, value in (
+        ("TASK_RUNNING", "0x0"), ("TASK_INTERRUPTIBLE", "0x1"), ("TASK_UNINTERRUPTIBLE", "0x2"),
+        ("__TASK_STOPPED", "0x4"), ("__TASK_TRACED", "0x8"), ("PF_EXITING", "0x4"), ("PF_KTHREAD", "0x200000"),
+    )
+)  # fmt: skip
 
 
 def kernel_headers() -> dict[str, str]:
@@ -72,7 +80,8 @@ def kernel_headers() -> dict[str, str]:
         "linux/time.h": _next("linux/time.h") + _TIME,
         "linux/time64.h": _TIME,
         "linux/kdev_t.h": _next("linux/kdev_t.h") + _DEVICES,
-        "linux/fs.h": _next("linux/fs.h") + "#include <linux/kdev_t.h>\n",
+        "linux/fs.h": _next("linux/fs.h") + "#include <linux/kdev_t.h>\n#include <linux/stat.h>\n",
+        "linux/sched.h": _next("linux/sched.h") + _TASKS,
         "linux/blkdev.h": "#include <linux/kdev_t.h>\n",
         "linux/genhd.h": "#include <linux/kdev_t.h>\n",
     }  # fmt: skip
@@ -139,14 +148,17 @@ def compiler_headers() -> dict[str, str]:
 
 
 def kernel_tree(config: Config) -> tuple[str, str] | None:
-    """(source, build) directories of the running kernel's headers, or of BPFTRACE_KERNEL_SOURCE; None without."""
-    if config.kernel_source:
-        return config.kernel_source, config.kernel_source
-    modules = f"/lib/modules/{os.uname().release}"
-    build, source = f"{modules}/build", f"{modules}/source"
-    if not os.path.isdir(f"{build}/include"):
-        return None
-    return (source if os.path.isdir(f"{source}/include") else build), build
+    """(source, build) directories of the running kernel's headers, or of BPFTRACE_KERNEL_SOURCE; None without.
+
+    Debian splits a tree: `linux-headers-6.1.0-53-amd64` has what the build made, `linux-headers-6.1.0-53-common`
+    beside it the rest.
+    """
+    build = config.kernel_source or f"/lib/modules/{os.uname().release}/build"
+    common = os.path.realpath(build).rpartition("-")[0] + "-common"
+    for source in (build, os.path.join(os.path.dirname(build), "source"), common):
+        if os.path.isfile(f"{source}/include/linux/kconfig.h"):
+            return source, build
+    return None
 
 
 def kernel_tree_arguments(source: str, build: str, architecture: str) -> list[str]:
@@ -185,7 +197,8 @@ def is_uapi(path: str) -> bool:
 
 def is_kernel_header(name: str) -> bool:
     """Whether <name> looks like a header of the kernel's tree, whose types BTF has."""
-    return name.partition("/")[0] in (*_UAPI_DIRECTORIES, "net", "trace", "crypto", "block", "kernel", "mm", "fs", "drivers")
+    own = ("net", "trace", "crypto", "block", "kernel", "mm", "fs", "drivers")
+    return name.partition("/")[0] in (*_UAPI_DIRECTORIES, *own)
 
 
 def candidates(name: str, directories: list[str]) -> Iterator[str]:

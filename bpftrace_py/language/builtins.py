@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bpftrace_py.types import (
-    FUNCTION_NAME, INT64, PROBE_NAME, UINT32, UINT64, USERNAME, StackType, StringType, Type, UNKNOWN,
+    INT64,
+    PROBE_NAME,
+    UINT32,
+    UINT64,
+    UNKNOWN,
+    USERNAME,
+    StackType,
+    StringType,
+    Type,
 )
 
 
@@ -31,33 +39,106 @@ COMM = StringType(16)
 BUILTINS: dict[str, Builtin] = {
     b.name: b
     for b in (
-        Builtin("pid", UINT64, "pid_tgid() >> 32", "Process ID (the kernel's tgid)", "BEGIN { print(pid); exit(); }", stored=UINT32),
-        Builtin("tid", UINT64, "(u32)pid_tgid()", "Thread ID (the kernel's pid)", "BEGIN { print(tid); exit(); }", stored=UINT32),
+        Builtin(
+            "pid",
+            UINT64,
+            "pid_tgid() >> 32",
+            "Process ID (the kernel's tgid)",
+            "BEGIN { print(pid); exit(); }",
+            stored=UINT32,
+        ),
+        Builtin(
+            "tid",
+            UINT64,
+            "(u32)pid_tgid()",
+            "Thread ID (the kernel's pid)",
+            "BEGIN { print(tid); exit(); }",
+            stored=UINT32,
+        ),
         Builtin("uid", UINT64, "(u32)uid_gid()", "User ID", "BEGIN { print(uid); exit(); }", stored=UINT32),
         Builtin("gid", UINT64, "uid_gid() >> 32", "Group ID", "BEGIN { print(gid); exit(); }", stored=UINT32),
         Builtin("username", USERNAME, "(u32)uid_gid()", "Name of the user", "BEGIN { print(username); exit(); }"),
-        Builtin("nsecs", UINT64, "ktime_ns()", "Nanoseconds since boot, without time asleep",
-                "BEGIN { $start = nsecs; print(nsecs - $start < 1000000000); exit(); }", constant=False),
-        Builtin("elapsed", UINT64, "", "Nanoseconds since the program started", "BEGIN { print(elapsed < 1000000000); exit(); }",
-                constant=False),
-        Builtin("cpu", UINT64, "cpu_id()", "Number of the processor", "BEGIN { print(cpu < 4096); exit(); }", stored=UINT32),
-        Builtin("numaid", UINT64, "numa_node_id()", "Number of the NUMA node", "BEGIN { print(numaid); exit(); }", stored=UINT32),
+        Builtin(
+            "nsecs",
+            UINT64,
+            "ktime_ns()",
+            "Nanoseconds since boot, without time asleep",
+            "BEGIN { $start = nsecs; print(nsecs - $start < 1000000000); exit(); }",
+            constant=False,
+        ),
+        Builtin(
+            "elapsed",
+            UINT64,
+            "",
+            "Nanoseconds since the program started",
+            "BEGIN { print(elapsed < 1000000000); exit(); }",
+            constant=False,
+        ),
+        Builtin(
+            "cpu", UINT64, "cpu_id()", "Number of the processor", "BEGIN { print(cpu < 4096); exit(); }", stored=UINT32
+        ),
+        Builtin(
+            "numaid",
+            UINT64,
+            "numa_node_id()",
+            "Number of the NUMA node",
+            "BEGIN { print(numaid); exit(); }",
+            stored=UINT32,
+        ),
         Builtin("comm", COMM, "", "Name of the thread", "BEGIN { print(comm); exit(); }"),
         Builtin("kstack", StackType(False), "", "Kernel stack trace", "profile:hz:99 { @[kstack] = count(); exit(); }"),
         Builtin("ustack", StackType(True), "", "User stack trace", "profile:hz:99 { @[ustack] = count(); exit(); }"),
-        Builtin("retval", UNKNOWN, "", "What the traced function returned",
-                'uretprobe:/bin/bash:readline { print(str(retval)); }', needs="retval"),
-        Builtin("func", UNKNOWN, "", "Name of the traced function", "kprobe:vfs_* { @[func] = count(); }", needs="func"),
+        Builtin(
+            "retval",
+            UNKNOWN,
+            "",
+            "What the traced function returned",
+            "uretprobe:/bin/bash:readline { print(str(retval)); }",
+            needs="retval",
+        ),
+        Builtin(
+            "func", UNKNOWN, "", "Name of the traced function", "kprobe:vfs_* { @[func] = count(); }", needs="func"
+        ),
         Builtin("probe", PROBE_NAME, "", "Full name of the probe", "BEGIN { print(probe); exit(); }"),
-        Builtin("curtask", UINT64, "current_task()", "Address of the current `struct task_struct`",
-                "BEGIN { print(curtask != 0); exit(); }"),
-        Builtin("rand", UINT64, "random_u32()", "Random number of 32 bits", "BEGIN { print(rand < 4294967296); exit(); }",
-                constant=False, stored=UINT32),
-        Builtin("cgroup", UINT64, "current_cgroup_id()", "Cgroup ID of the current process", "BEGIN { print(cgroup); exit(); }"),
+        Builtin(
+            "curtask",
+            UINT64,
+            "current_task()",
+            "Address of the current `struct task_struct`",
+            "BEGIN { print(curtask != 0); exit(); }",
+        ),
+        Builtin(
+            "rand",
+            UINT64,
+            "random_u32()",
+            "Random number of 32 bits",
+            "BEGIN { print(rand < 4294967296); exit(); }",
+            constant=False,
+            stored=UINT32,
+        ),
+        Builtin(
+            "cgroup",
+            UINT64,
+            "current_cgroup_id()",
+            "Cgroup ID of the current process",
+            "BEGIN { print(cgroup); exit(); }",
+        ),
         Builtin("cpid", UINT64, "", "Process ID of the command that -c started", "BEGIN { print(cpid); exit(); }"),
-        Builtin("ctx", UNKNOWN, "", "The context that the kernel handed to the program", "BEGIN { print(ctx != 0); exit(); }"),
-        Builtin("args", UNKNOWN, "", "The arguments of the probe, by name",
-                "tracepoint:syscalls:sys_enter_openat { print(str(args->filename)); }", needs="args"),
+        Builtin(
+            "ctx",
+            UNKNOWN,
+            "",
+            "The context that the kernel handed to the program",
+            "BEGIN { print(ctx != 0); exit(); }",
+        ),
+        Builtin(
+            "args",
+            UNKNOWN,
+            "",
+            "The arguments of the probe, by name",
+            "tracepoint:syscalls:sys_enter_openat { print(str(args->filename)); }",
+            needs="args",
+        ),
     )
 }
 
@@ -69,8 +150,11 @@ def find(name: str) -> Builtin | None:
     found = BUILTINS.get(name)
     if found is not None:
         return found
-    for prefix, needs, doc in (("arg", "argN", "Argument of the traced function"), ("sarg", "sargN", "Argument on the stack")):
-        number = name[len(prefix):]
+    for prefix, needs, doc in (
+        ("arg", "argN", "Argument of the traced function"),
+        ("sarg", "sargN", "Argument on the stack"),
+    ):
+        number = name[len(prefix) :]
         if name.startswith(prefix) and number.isdigit() and int(number) < MAX_ARGUMENTS and str(int(number)) == number:
             return Builtin(name, INT64, "", doc, f"uprobe:/bin/bash:readline {{ print({name}); }}", needs=needs)
     return None

@@ -11,7 +11,6 @@ from bpftrace_py.codegen.unit import (
     Kprobe,
     PerfEvent,
     RawTracepoint,
-    Target,
     Timer,
     Tracepoint,
     Uprobe,
@@ -21,7 +20,7 @@ from bpftrace_py.runtime.features import Features
 _MAX_RATE = "/proc/sys/kernel/perf_event_max_sample_rate"
 
 # (kind of target, errno) -> clause
-_REASONS: dict[tuple[type[Target], int], str] = {
+_REASONS: dict[tuple[type, int], str] = {
     (Tracepoint, errno.ENOENT): "the kernel has no such tracepoint",
     (RawTracepoint, errno.ENOENT): "the kernel has no such tracepoint",
     (RawTracepoint, errno.E2BIG): "this kernel has no cookies for raw tracepoints (Linux 6.10 has)",
@@ -63,7 +62,8 @@ def reason(attachment: Attachment, error: OSError, features: Features) -> str:
         return "this kernel has no cookies for perf events (Linux 5.15 has), which tell the probes of a block apart"
     if number in (errno.EPERM, errno.EACCES) and not features.privileged:
         return "this user may not (it takes root, or CAP_BPF and CAP_PERFMON)"
-    return _REASONS.get((type(target), number)) or os.strerror(number)
+    known = (_REASONS.get((kind, number)) for kind in type(target).__mro__)  # a Usdt is a Uprobe
+    return next(filter(None, known), os.strerror(number))
 
 
 def _limit() -> str:

@@ -17,6 +17,7 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 BUSY, DISCARDED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
@@ -248,13 +249,13 @@ class Poller:
     """Decides how to wait between drains, so that a busy ring costs no wake-ups and a quiet one no time.
 
     While events flow it sleeps 10 ms at a time: the program does not wake us (BPF_RB_NO_WAKEUP). After three empty
-    drains it calls `request_wakeup`, which sets the word that makes the program wake us at its next event, lets the
-    caller drain once more (an event may have come just before), and then waits in epoll. The program must look at the
-    word after it has reserved its record.
+    drains, or if events come more than 10 ms apart, it calls `request_wakeup`, which sets the word that makes the program
+    wake us at its next event, lets the caller drain once more (an event may have come just before), and then waits in
+    epoll. The program must look at the word after it has reserved its record.
     """
 
     PAUSE = 0.010  # seconds between drains while events flow
-    EMPTY_DRAINS = 3
+    EMPTY_DRAINS = 3  # more is quiet
     # The program reads the word without a barrier, so that a wake-up can get lost, however rarely: look then.
     LONGEST = 0.25
     BUSY = 0.001  # a record was being written when the last drain stopped at it
@@ -268,6 +269,7 @@ class Poller:
         self._all.register(self._others.fileno(), select.EPOLLIN)
         self._empty = 0
         self._requested = False
+        self._last = 0.0  # when there were events, monotonic
 
     def watch(self, fd: int, events: int = select.EPOLLIN) -> None:
         """End waits when `fd` (a signalfd, pidfd, pipe) is ready."""
@@ -285,7 +287,9 @@ class Poller:
         if drained >= DRAIN_LIMIT:
             return self._ready(0)  # there is more
         if drained:
-            self._empty, self._requested = 0, False
+            now = monotonic()
+            sparse, self._last = now - self._last > self.PAUSE, now
+            self._empty, self._requested = self.EMPTY_DRAINS + 1 if sparse else 0, False
         else:
             self._empty += 1
         if self._empty <= self.EMPTY_DRAINS:

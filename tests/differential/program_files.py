@@ -2,6 +2,8 @@
 
     == name of the program, unique in its file
     #: run: shell command      run once both are attached; then both get Ctrl-C. Without it the program ends by itself
+    #: until: regular expression   after the run, wait until both have printed this; for programs that print events,
+                               # since the peer does not print at its end what it has not read yet
     #: args: words             positional parameters
     #: env: NAME=value ...     for both
     #: ties                    some map values are equal: the peer prints those in no particular order, we by key
@@ -27,6 +29,7 @@ class ProgramCase:
     name: str
     text: str
     run: str | None = None
+    until: str | None = None
     args: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
     ties: bool = False
@@ -61,6 +64,8 @@ def read(path: Path) -> list[ProgramCase]:
 def _set(case: ProgramCase, option: str, value: str, place: str) -> None:
     if option == "run":
         case.run = value
+    elif option == "until":
+        case.until = value
     elif option == "args":
         case.args = shlex.split(value)
     elif option == "env":

@@ -28,6 +28,9 @@ def run_both(case: ProgramCase) -> tuple[Outcome, Outcome]:
             ours.wait_attached()
             theirs.wait_attached()
             run_workload(case.run)
+            if case.until is not None:
+                ours.wait_for(case.until)
+                theirs.wait_for(case.until)
             ours.signal()
             theirs.signal()
         return ours.wait(), theirs.wait()

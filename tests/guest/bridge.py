@@ -7,6 +7,7 @@ once and runs them in the same order, and each report that the guest writes beco
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -68,7 +69,9 @@ class Bridge:
         self._failure: str | None = None
         self._guest: Guest | None = None
         python = shlex.quote(sys.executable)
+        tool = shlex.quote(os.environ.get("BPFTRACE_PY_TEST_COMMAND", ""))
         command = (
+            f"export BPFTRACE_PY_TEST_COMMAND={tool}\n"
             "export BPFTRACE_PY_IN_GUEST=1 PYTHONDONTWRITEBYTECODE=1\n"
             f'exec {python} -m tests.guest.agent "$EXCHANGE" 2>&1'
         )

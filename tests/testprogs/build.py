@@ -1,7 +1,7 @@
 """Builds the programs that the tests trace: from the sources in this directory, with gcc, under `build/testprogs`.
 
-A result is kept as long as its source and flags stay the same. Variants of a program (stripped, fixed addresses, symbols
-in a separate file) are built from the same source, so that a test can compare them.
+A result is kept as long as its source and flags stay the same. Variants of a program (stripped, fixed addresses,
+symbols in a separate file) are built from the same source, so that a test can compare them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def program(name: str) -> Path:
 
 def stripped(name: str) -> Path:
     """The program without any symbol that the dynamic linker does not need."""
-    original = program(name)
-    return _cached(f"{original.parent.name}-stripped/{name}", lambda path: _run(["strip", "-s", "-o", str(path), str(original)]))
+    original = str(program(name))
+    relative = f"{program(name).parent.name}-stripped/{name}"
+    return _cached(relative, lambda path: _run(["strip", "-s", "-o", str(path), original]))
 
 
 def with_debug_file(name: str, build_id: bool = False) -> Path:

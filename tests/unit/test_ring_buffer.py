@@ -268,7 +268,6 @@ class FakeRing:
 def test_the_poller_asks_for_a_wake_up_once_it_is_quiet() -> None:
     ring, requests = FakeRing(), []
     poller = Poller(ring, lambda: requests.append(1))
-    poller.wait(5)
     for _ in range(poller.EMPTY_DRAINS):
         poller.wait(0)
     assert requests == []
@@ -280,11 +279,26 @@ def test_the_poller_asks_for_a_wake_up_once_it_is_quiet() -> None:
     poller.wait(0)  # is woken; nothing came of it, so that it has to ask again
     poller.wait(0)
     assert requests == [1, 1]
-    poller.wait(3)  # events flow
-    poller.wait(0)
-    assert requests == [1, 1]
     poller.close()
     ring.close()
+
+
+def test_the_poller_pauses_while_events_flow_and_not_while_they_drip() -> None:
+    ring, requests = FakeRing(), []
+    poller = Poller(ring, lambda: requests.append(1))
+    poller.PAUSE = 0.0
+    poller.wait(3)  # the last events were longer ago than the pause
+    assert requests == [1]
+    poller.PAUSE = 3600.0
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    poller.watch(reader)  # ends the pauses
+    assert poller.wait(3) == [reader] and poller.wait(0) == [reader]
+    assert requests == [1]
+    poller.close()
+    ring.close()
+    os.close(reader)
+    os.close(writer)
 
 
 def test_watched_descriptors_end_every_wait() -> None:

@@ -1,0 +1,111 @@
+"""`LossReport`: what could not be kept, told to the user.
+
+The kernel side counts it in `Unit.lost`: events that found no room in the ring buffer, updates that a full map refused, and
+stacks. Control actions (`exit()`, `print(@x)`, ...) are not lost with their events: `Unit.pending` says that they were
+asked for, and they are made up for here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bpftrace_py import messages
+from bpftrace_py.codegen import unit
+from bpftrace_py.diagnostics import Diagnostic
+from bpftrace_py.runtime.actions import SessionActions, warning
+
+if TYPE_CHECKING:
+    from bpftrace_py.output.base import Output
+    from bpftrace_py.runtime.maps import Maps
+
+TOLD_EVERY = 1.0  # seconds between two messages about lost events
+
+
+class LossReport:
+    """Looks at the counters of `program`. `stopped` says whether the session has got its `exit()`."""
+
+    def __init__(
+        self, program: unit.Unit, maps: Maps, output: Output, actions: SessionActions, warn: Callable[[Diagnostic], None],
+        stopped: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._unit = program
+        self._maps = maps
+        self._output = output
+        self._actions = actions
+        self._warn = warn
+        self._stopped = stopped
+        self._told_at = 0.0
+        self._events_told = self._events = 0
+        self._full: set[str] = set()
+
+    def look(self) -> None:
+        """Perform what is pending, and tell of new losses, lost events at most once a second."""
+        if self._unit.lost is None:
+            return
+        counts = self._maps.lost()
+        self._note(counts)
+        now = time.monotonic()
+        if self._events > self._events_told and now - self._told_at >= TOLD_EVERY:
+            self._told_at = now
+            self._tell_events()
+
+    def _note(self, counts: list[int]) -> None:
+        changed, self._events = counts[0] != self._events, counts[0]
+        if changed:
+            self._perform_pending()
+        for script_map, refused in zip(self._unit.maps, counts[1:], strict=False):
+            if refused and script_map.name not in self._full:
+                self._full.add(script_map.name)
+                self._warn(
+                    warning(
+                        messages.MAP_FULL, map=script_map.name, limit=script_map.max_entries,
+                        hint=f"BPFTRACE_MAP_KEYS_MAX={4 * script_map.max_entries} gives it more room",
+                    )
+                )  # fmt: skip
+
+    def _tell_events(self) -> None:
+        self._output.lost(self._events - self._events_told)
+        self._events_told = self._events
+
+    def _perform_pending(self) -> None:
+        for number in self._maps.take_pending():
+            if self._stopped():
+                return
+            action = self._unit.actions[number]
+            if isinstance(action, unit.Exit):
+                self._actions.exit(action)
+            elif isinstance(action, unit.PrintMap):
+                self._actions.print_map(action)
+            elif isinstance(action, unit.Clear):
+                self._actions.clear(action)
+            elif isinstance(action, unit.Zero):
+                self._actions.zero(action)
+            elif isinstance(action, unit.Time):
+                self._actions.time(action)
+
+    def events_lost(self) -> int:
+        """How many events found no room so far."""
+        return self._maps.lost()[0] if self._unit.lost is not None else 0
+
+    def finish(self, before_end: int) -> None:
+        """The last losses, and the totals. `before_end`: `events_lost` when the session stopped; what was lost while it
+        was detaching came after its end."""
+        if self._unit.lost is None:
+            return
+        counts = self._maps.lost()
+        counts[0] = before_end
+        self._note(counts)
+        if self._events > self._events_told:
+            self._tell_events()
+        if self._events:
+            self._warn(
+                warning(messages.EVENTS_LOST, count=self._events, hint="BPFTRACE_RING_BYTES makes the buffer larger")
+            )
+        for script_map, refused in zip(self._unit.maps, counts[1:], strict=False):
+            if refused:
+                self._warn(warning(messages.MAP_LOST, map=script_map.name, count=refused))
+        stacks = counts[1 + len(self._unit.maps) :]
+        if stacks and stacks[0]:
+            self._warn(warning(messages.STACKS_LOST, count=stacks[0]))
