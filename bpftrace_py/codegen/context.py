@@ -43,8 +43,8 @@ class ContextText:
 
     def _load(self, member: Field, width: int) -> str:
         if member.offset % width:
-            name = self._fn.fresh("value")
-            self._fn.line(f"u{width * 8} {name} = 0;")
+            name = self._fn.memory(integer(width, False), "value")
+            self._fn.line(f"{name} = 0;")
             self._fn.line(f"read_kernel(&{name}, {width}, (char *)ctx + {member.offset});")
             return name
         self.used[member.offset] = member
@@ -114,7 +114,11 @@ class ContextText:
         if number >= len(target.arguments):
             tree = self._ex.instance.tree
             self._generator.diagnostics.error(
-                messages.NO_USDT_ARGUMENT, tree.attach_points[0].span, name=target.name, number=number, count=len(target.arguments)
+                messages.NO_USDT_ARGUMENT,
+                tree.attach_points[0].span,
+                name=target.name,
+                number=number,
+                count=len(target.arguments),
             )
             return Number("0", UINT64)
         argument = target.arguments[number]
@@ -122,7 +126,9 @@ class ContextText:
             return Number(f"{argument.value}LL", INT64)
         if argument.kind == "unknown":
             tree = self._ex.instance.tree
-            self._generator.diagnostics.error(messages.USDT_ARGUMENT_PLACE, tree.attach_points[0].span, number=number, text=argument.text)
+            self._generator.diagnostics.error(
+                messages.USDT_ARGUMENT_PLACE, tree.attach_points[0].span, number=number, text=argument.text
+            )
             return Number("0", UINT64)
         type_ = integer(argument.size, argument.signed)
         base = self._usdt_register(argument.register)

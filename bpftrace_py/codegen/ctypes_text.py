@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bpftrace_py.types import (
     ArrayType,
     BufferType,
@@ -35,6 +37,22 @@ def scalar(type_: Type) -> str:
     return "u64"
 
 
+@dataclass(frozen=True)
+class AggregateSlot(Type):
+    """One CPU's value of an aggregate, as an object of its own."""
+
+    c_type: str
+    bytes: int
+
+    @property
+    def size(self) -> int:
+        return self.bytes
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
 class Structs:
     """The struct definitions that a program needs, in the order in which they were first asked for."""
 
@@ -44,6 +62,8 @@ class Structs:
 
     def declare(self, type_: Type, name: str) -> str:
         """`name` declared with a type: "char comm[16]", "u64 key"."""
+        if isinstance(type_, AggregateSlot):
+            return f"{type_.c_type} {name}"
         if not is_memory(type_):
             return f"{scalar(type_)} {name}"
         if isinstance(type_, StringType):

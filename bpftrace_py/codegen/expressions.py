@@ -51,6 +51,7 @@ class ExpressionText:
         self.maps = MapText(self)
         self.calls = CallText(self)
         self.variables: dict[str, str] = {}
+        self._comm_place = ""
 
     # --- numbers
 
@@ -218,7 +219,8 @@ class ExpressionText:
     def _comm(self) -> Bytes:
         known = self.function.known("comm")
         if known is None:
-            known = self.function.memory(builtins.COMM, "comm", kept=True)
+            self._comm_place = self._comm_place or self.function.memory(builtins.COMM, "comm", kept=True)
+            known = self._comm_place
             self.function.line(f"current_comm({known}, 16);")
             self.function.learn("comm", known)
         return Bytes(known, builtins.COMM)

@@ -26,8 +26,9 @@ class FunctionText:
         self._memory: dict[str, Type] = {}  # name -> type, in order of first use
         self._scalars: list[str] = []
         self._cleared: list[str] = []
-        self._free: dict[Type, list[str]] = {}
-        self._taken: list[tuple[Type, str]] = []
+        self._zero = ""
+        self._free: dict[tuple[Type, str], list[str]] = {}
+        self._taken: list[tuple[tuple[Type, str], str]] = []
         self._known: list[dict[str, str]] = [{}]
         self.reserved: set[str] = set()
 
@@ -95,25 +96,20 @@ class FunctionText:
 
     def memory(self, type_: Type, stem: str, kept: bool = False) -> str:
         """An object of a type, as an lvalue. Unless `kept`, it is another statement's after this one."""
-        free = self._free.get(type_)
+        free = self._free.get((type_, stem))
         if free and not kept:
             name = free.pop()
         else:
             name = self.fresh(stem)
             self._memory[name] = type_
         if not kept:
-            self._taken.append((type_, name))
+            self._taken.append(((type_, stem), name))
         return f"{_MARK}{name}{_MARK}"
-
-    def keep(self, lvalue: str) -> None:
-        """Do not give this object to another statement."""
-        name = lvalue.strip(_MARK)
-        self._taken = [(t, n) for t, n in self._taken if n != name]
 
     def release(self) -> None:
         """The statement is over: its memory is free again."""
-        for type_, name in self._taken:
-            self._free.setdefault(type_, []).append(name)
+        for kind, name in self._taken:
+            self._free.setdefault(kind, []).append(name)
         self._taken = []
 
     def scalar(self, c_type: str, stem: str) -> str:
@@ -121,6 +117,12 @@ class FunctionText:
         name = self.fresh(stem)
         self._scalars.append(f"{c_type} {name} = 0;")
         return name
+
+    def zero(self) -> str:
+        """A u32 that is 0, whose address is the key of an array's only slot."""
+        if not self._zero:
+            self._zero = self.scalar("u32", "zero")
+        return self._zero
 
     def cleared(self, lvalue: str) -> None:
         """This object is all zeros at the start of the function."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bpftrace_py.codegen.ctypes_text import has_padding, is_memory, scalar
+from bpftrace_py.codegen.ctypes_text import AggregateSlot, has_padding, is_memory, scalar
 from bpftrace_py.codegen.maps import bpf_key, is_histogram, key_struct, member_name
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
+    UINT32,
     UINT64,
     AvgType,
     CountType,
@@ -46,8 +47,8 @@ class MapText:
         parts = bpf_key(script_map)
         if len(parts) == 1 and not is_memory(parts[0]):
             number = self._ex.number(node.keys[0])
-            name = self._fn.fresh("key")
-            self._fn.line(f"u64 {name} = {number.wide()};")
+            name = self._fn.memory(UINT64, "key")
+            self._fn.line(f"{name} = {number.wide()};")
             return f"&{name}"
         place = self._generator.key_object(self._fn, script_map)
         if has_padding(key_struct(script_map)):
@@ -65,14 +66,9 @@ class MapText:
     def slot(self, index: str) -> str:
         """The address of an array's index."""
         if index == "0":
-            known = self._fn.known("zero")
-            if known is None:
-                known = self._fn.fresh("zero")
-                self._fn.line(f"u32 {known} = 0;")
-                self._fn.learn("zero", known)
-            return f"&{known}"
-        name = self._fn.fresh("slot")
-        self._fn.line(f"u32 {name} = {index};")
+            return f"&{self._fn.zero()}"
+        name = self._fn.memory(UINT32, "slot")
+        self._fn.line(f"{name} = {index};")
         return f"&{name}"
 
     def _pointer(self, script_map: ScriptMap, key: str) -> str:
@@ -112,8 +108,8 @@ class MapText:
             address = self._ex.address(place, script_map.value)
         else:
             number = self._ex.number(value)
-            name = self._fn.fresh("new_value")
-            self._fn.line(f"{scalar(script_map.value)} {name} = {number.text};")
+            name = self._fn.memory(script_map.value, "new_value")
+            self._fn.line(f"{name} = {number.text};")
             address = f"&{name}"
         self.update(script_map, self.key(node), address)
 
@@ -142,9 +138,9 @@ class MapText:
         amount = step if sign == "+" else f"-({step})" if not step.isdigit() else f"-{step}"
         pointer = self._pointer(script_map, key)
         if script_map.storage != "array":
-            zero = self._fn.fresh("nothing")
+            zero = self._fn.memory(script_map.value, "nothing")
             with self._fn.block(f"if (!{pointer})"):
-                self._fn.line(f"{scalar(script_map.value)} {zero} = 0;")
+                self._fn.line(f"{zero} = 0;")
                 self._fn.line(f"map_update(MAP({script_map.table}), {key}, &{zero}, NOEXIST);")
                 self._fn.line(f"{pointer} = map_lookup(MAP({script_map.table}), {key});")
         result = ""
@@ -231,9 +227,10 @@ class MapText:
                 self._fn.line(line)
         if script_map.keys:
             with self._fn.block("else"):
-                first = self._fn.fresh("first")
-                value = self._generator.value_types[script_map.name]
-                self._fn.line(f"{value} {first} = {self._first(script_map.value, text)};")
+                first = self._fn.memory(
+                    AggregateSlot(self._generator.value_types[script_map.name], script_map.value.size), "first"
+                )
+                self._fn.line(f"{first} = {self._first(script_map, text)};")
                 self.update(script_map, key, f"&{first}")
 
     def _steps(self, type_: Type, pointer: str, n: str) -> list[str]:
@@ -256,14 +253,12 @@ class MapText:
             case _:
                 raise AssertionError(type_)
 
-    def _first(self, type_: Type, n: str) -> str:
-        match type_:
-            case CountType():
-                return "1"
-            case AvgType() | StatsType():
-                return f"{{ .count = 1, .total = {n} }}"
-            case _:
-                return f"{{ .value = {n}, .set = 1 }}"
+    def _first(self, script_map: ScriptMap, n: str) -> str:
+        """The value of an element that was not there before."""
+        if isinstance(script_map.value, CountType):
+            return "1"
+        members = ".count = 1, .total" if isinstance(script_map.value, (AvgType, StatsType)) else ".set = 1, .value"
+        return f"({self._generator.value_types[script_map.name]}){{ {members} = {n} }}"
 
     def _bucket(self, type_: Type, number: Number) -> str:
         if isinstance(type_, HistType):
@@ -285,8 +280,8 @@ class MapText:
         with self._fn.block(f"if ({pointer})"):
             self._fn.line(add(f"*{pointer}", "1"))
         with self._fn.block("else"):
-            first = self._fn.fresh("first")
-            self._fn.line(f"u64 {first} = 1;")
+            first = self._fn.memory(UINT64, "first")
+            self._fn.line(f"{first} = 1;")
             self.update(script_map, key, f"&{first}")
 
 

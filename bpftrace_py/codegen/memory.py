@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bpftrace_py.codegen.ctypes_text import c_string, is_memory, scalar
+from bpftrace_py.codegen.ctypes_text import c_string, is_memory
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import INT64, UINT64, Bitfield, IntegerType, StringType, Type
@@ -40,8 +40,8 @@ class MemoryText:
                 type_,
                 "kernel" if space == "context" else space,
             )
-        name = self._fn.fresh("value")
-        self._fn.line(f"{scalar(type_)} {name} = 0;")
+        name = self._fn.memory(type_, "value")
+        self._fn.line(f"{name} = 0;")
         self.read(f"&{name}", f"({at})" if offset or not base.atom else at, f"sizeof({name})", space)
         return Number(name, type_)
 

@@ -28,7 +28,7 @@ from bpftrace_py.types import (
 
 _KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 _MAX_DEPTH = 32  # of typedefs, qualifiers, pointers and arrays around one type, and of anonymous records in one another
-_MAX_FIELDS = 1 << 16
+_MAX_MEMBERS = 1 << 16  # of a record: a damaged one may hold itself, twice
 _KEYWORDS = {
     "struct": (btf_image.STRUCT,),
     "union": (btf_image.UNION,),
@@ -49,6 +49,7 @@ class Btf:
         self._types: dict[str, Type | None] = {}
         self._converted: dict[int, Type] = {}
         self._fields: dict[str, tuple[Field, ...] | None] = {}
+        self._members_left = 0
         self._named: dict[tuple[str, int], int | None] = {}  # (name, kind) -> the type that we know by that name
 
     # --- names
@@ -269,6 +270,7 @@ class Btf:
         if record is None or record[0] not in _RECORD_KINDS:
             return None
         fields: list[Field] = []
+        self._members_left = _MAX_MEMBERS
         self._add_members(number, 0, record[3], fields, 0)
         return tuple(fields)
 
@@ -279,7 +281,8 @@ class Btf:
             return
         _, _, info, _, at = record
         for i in range(info & 0xFFFF):
-            if len(fields) >= _MAX_FIELDS:
+            self._members_left -= 1
+            if self._members_left < 0:
                 return
             name, member, offset = self._words(at + 12 + 12 * i, 3)
             width = offset >> 24 if info & _KFLAG else 0

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
@@ -26,7 +27,6 @@ from bpftrace_py.syntax.ast import CDeclaration
 from bpftrace_py.types import Field, RecordType, Type
 
 if TYPE_CHECKING:
-    from clang.cindex import Diagnostic as ClangDiagnostic
     from clang.cindex import Index, TranslationUnit
 
     from bpftrace_py.ktypes.clang_types import ClangTypes
@@ -43,6 +43,17 @@ _MISSING_FILE = re.compile(r"^'([^']+)' file not found")
 _INCOMPLETE = re.compile(r"incomplete (?:\w+ )?type '(?:const |volatile )*((?:struct|union|enum) \w+)")
 _UNKNOWN_NAME = re.compile(r"^(?:unknown type name|use of undeclared identifier) '(\w+)'")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """An error of clang's, as plain data: clang's own object dies with the translation unit that it is about."""
+
+    file: str
+    offset: int
+    line: int
+    column: int
+    text: str
 
 
 class Declarations:
@@ -181,7 +192,7 @@ class _Reader:
 
     def read(
         self, index: Index, tree: tuple[str, str] | None
-    ) -> tuple[TranslationUnit | None, list[ClangDiagnostic]]:
+    ) -> tuple[TranslationUnit | None, list[_Problem]]:
         """clang's view of the script, and what it still complains about once all that BTF has is there."""
         from clang.cindex import TranslationUnitLoadError
 
@@ -191,8 +202,8 @@ class _Reader:
             virtual |= {f"{c_headers.KERNEL_DIRECTORY}/{n}": t for n, t in c_headers.kernel_headers().items()}
         stand_ins = StandIns(self._kernel)
         unit: TranslationUnit | None = None
-        problems: list[ClangDiagnostic] = []
-        unknown: list[ClangDiagnostic] = []
+        problems: list[_Problem] = []
+        unknown: list[_Problem] = []
         for _ in range(_MAX_ROUNDS):
             files = [(name, text.encode()) for name, text in virtual.items()]
             files += [(_BORROWED, stand_ins.text.encode()), (self._main, self._text)]
@@ -200,18 +211,18 @@ class _Reader:
                 unit = index.parse(self._main, args=arguments, unsaved_files=files)
             except TranslationUnitLoadError:
                 return None, []
-            problems = [d for d in unit.diagnostics if d.severity >= _ERROR]
+            problems = list(_problems(unit))
             supplied = [self._supply(problem, stand_ins, virtual, unknown) for problem in problems]
             if not any(supplied):
                 break
         return unit, unknown + problems
 
     def _supply(
-        self, problem: ClangDiagnostic, stand_ins: StandIns, virtual: dict[str, str], unknown: list[ClangDiagnostic]
+        self, problem: _Problem, stand_ins: StandIns, virtual: dict[str, str], unknown: list[_Problem]
     ) -> bool:
         """Whether what clang misses could be had, and is there in the next round. A header that cannot be had becomes
         an empty one, so that what is behind it gets read, and goes to `unknown`."""
-        complaint = problem.spelling
+        complaint = problem.text
         missing = _MISSING_FILE.match(complaint)
         if missing:
             path = f"{c_headers.KERNEL_DIRECTORY}/{missing[1]}"
@@ -251,11 +262,11 @@ class _Reader:
 
     # --- results
 
-    def blames_script(self, problems: list[ClangDiagnostic]) -> bool:
+    def blames_script(self, problems: list[_Problem]) -> bool:
         """Whether any of the problems is in the script's own text."""
-        return any(self._file(problem) == self._main for problem in problems)
+        return any(problem.file == self._main for problem in problems)
 
-    def finish(self, unit: TranslationUnit, problems: list[ClangDiagnostic], kernel_tree: bool) -> Declarations:
+    def finish(self, unit: TranslationUnit, problems: list[_Problem], kernel_tree: bool) -> Declarations:
         from bpftrace_py.ktypes.clang_types import ClangTypes, evaluate
 
         for problem in problems:
@@ -268,25 +279,21 @@ class _Reader:
                     macros[cursor.spelling.removeprefix(_MACRO_PREFIX)] = value
         return Declarations(ClangTypes(unit, _BORROWED, self._kernel), macros, self._kernel, kernel_tree)
 
-    def _file(self, problem: ClangDiagnostic) -> str:
-        file = problem.location.file
-        return "" if file is None else str(file.name)
-
-    def _report(self, problem: ClangDiagnostic) -> None:
-        file = self._file(problem)
+    def _report(self, problem: _Problem) -> None:
+        file = problem.file
         if file == self._main:
-            if problem.location.offset < self._macros_start:  # a macro that is no constant is no error
-                self._report_in_script(problem.spelling, self._span(problem.location.offset))
+            if problem.offset < self._macros_start:  # a macro that is no constant is no error
+                self._report_in_script(problem.text, self._span(problem.offset))
             return
         if self._kernel is not None and (c_headers.is_uapi(file) or file == _BORROWED):
             return  # a header of the system: BTF has its types
-        missing = _MISSING_FILE.match(problem.spelling)
+        missing = _MISSING_FILE.match(problem.text)
         if missing and not file:  # of --include
             self._diagnostics.error(messages.HEADER_NOT_FOUND, None, name=missing[1])
             return
-        place = f"{os.path.basename(file)}:{problem.location.line}:{problem.location.column}"
+        place = f"{os.path.basename(file)}:{problem.line}:{problem.column}"
         self._diagnostics.error(
-            messages.C_ERROR_IN_HEADER, self._include_span(problem), place=place, reason=problem.spelling
+            messages.C_ERROR_IN_HEADER, self._include_span(problem), place=place, reason=problem.text
         )
 
     def _report_in_script(self, reason: str, span: Span) -> None:
@@ -319,15 +326,23 @@ class _Reader:
         word = _IDENTIFIER.match(self._diagnostics.source.text, start)
         return Span(start, word.end() if word else start + 1)
 
-    def _include_span(self, problem: ClangDiagnostic) -> Span | None:
+    def _include_span(self, problem: _Problem) -> Span | None:
         """The #include of the script that led to a problem's file; the first one, if that cannot be told."""
-        file = self._file(problem)
+        file = problem.file
         includes = [declaration for declaration in self._declarations if declaration.kind == "include"]
         for declaration in includes:
             name = _INCLUDE.search(declaration.text)
             if name is not None and file.endswith(name[2].lstrip("./")):
                 return declaration.span
         return includes[0].span if includes else None
+
+
+def _problems(unit: TranslationUnit) -> Iterator[_Problem]:
+    for diagnostic in unit.diagnostics:
+        if diagnostic.severity >= _ERROR:
+            place = diagnostic.location
+            file = "" if place.file is None else str(place.file.name)
+            yield _Problem(file, place.offset, place.line, place.column, diagnostic.spelling)
 
 
 # --- without clang

@@ -28,6 +28,7 @@ class StandIns:
     def __init__(self, kernel: KernelTypes | None) -> None:
         self._kernel = kernel
         self._added: set[str] = set()
+        self._alignments: dict[str, int] = {}
         self.text = ""
 
     def add_record(self, name: str) -> bool:
@@ -84,12 +85,18 @@ class StandIns:
         """The alignment that C gives a type: a record's is that of its members. BTF only has an upper bound."""
         if isinstance(type_, ArrayType):
             return self._alignment(type_.element, depth)
-        fields = self._kernel.fields(type_) if isinstance(type_, RecordType) and self._kernel is not None else None
-        if fields is None or depth > _MAX_DEPTH:
+        if not isinstance(type_, RecordType) or self._kernel is None or depth > _MAX_DEPTH:
             return type_.alignment
+        if type_.name in self._alignments:
+            return self._alignments[type_.name]
+        fields = self._kernel.fields(type_)
+        if fields is None:
+            return type_.alignment
+        self._alignments[type_.name] = 1  # for a damaged record that holds itself
         result = 1
         for field in fields:
             alignment = self._alignment(field.type, depth + 1)
             if field.offset % alignment == 0:  # it is not, in a packed record
                 result = max(result, alignment)
-        return min(result, type_.alignment)
+        self._alignments[type_.name] = min(result, type_.alignment)
+        return self._alignments[type_.name]

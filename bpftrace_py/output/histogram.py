@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bpftrace_py.types import HistType, LhistType
 
 BAR_WIDTH = 52
 _SUFFIXES = " KMGTPE"
+_MEMO_MOST = 4096
 
 
 class Bucket(NamedTuple):
@@ -49,31 +50,58 @@ def _linear_bounds(type: HistType | LhistType, index: int) -> tuple[int | None, 
     return type.low + (index - 1) * type.step, type.low + index * type.step
 
 
-def rows(type: HistType | LhistType, counts: Sequence[int], divisor: int = 0) -> list[bytes]:
-    """The lines of a histogram without their newlines. Counts, not bars, are divided by `divisor` if it is not 0;
-    those of a linear histogram are not, as in the peer."""
-    used = buckets(type, counts)
-    top = max((bucket.events for bucket in used), default=0)
-    divisor = divisor or 1 if isinstance(type, HistType) else 1
-    label = _log2_label if isinstance(type, HistType) else _linear_label
-    return [
-        b"%-16s%8d |%-52s|" % (label(b), b.events // divisor, b"@" * (b.events * BAR_WIDTH // top)) for b in used
-    ]
+def renderer(type: HistType | LhistType, divisor: int = 0) -> Callable[[Sequence[int]], bytes]:
+    """What makes the lines of a histogram, each with its newline, from its counts.
+
+    Counts, not bars, are divided by `divisor` if it is not 0; those of a linear histogram are not, as in the peer. Maps
+    of many keys have many equal histograms: each is made once.
+    """
+    divide_by = divisor or 1 if isinstance(type, HistType) else 1
+    bars = [b" |%-*s|\n" % (BAR_WIDTH, b"@" * length) for length in range(BAR_WIDTH + 1)]
+    labels: dict[int, bytes] = {}
+    made: dict[tuple[int, ...], bytes] = {}
+
+    def label(index: int) -> bytes:
+        text = labels.get(index)
+        if text is None:
+            text = labels[index] = b"%-16s" % _label(type, index)
+        return text
+
+    def render(counts: Sequence[int]) -> bytes:
+        key = tuple(counts)
+        lines = made.get(key)
+        if lines is None:
+            used = [index for index, count in enumerate(counts) if count]
+            top = max(counts) if used else 0
+            shown = range(used[0], used[-1] + 1) if used else range(0)
+            lines = b"".join(
+                [b"%s%8d%s" % (label(i), counts[i] // divide_by, bars[counts[i] * BAR_WIDTH // top]) for i in shown]
+            )
+            if len(made) < _MEMO_MOST:
+                made[key] = lines
+        return lines
+
+    return render
 
 
-def _log2_label(bucket: Bucket) -> bytes:
-    if bucket.low is None:
+def _label(type: HistType | LhistType, index: int) -> bytes:
+    if isinstance(type, HistType):
+        return _log2_label(*_log2_bounds(type, index))
+    return _linear_label(*_linear_bounds(type, index))
+
+
+def _log2_label(low: int | None, high: int | None) -> bytes:
+    if low is None or high is None:
         return b"(..., 0)"
-    assert bucket.high is not None
-    if bucket.high <= 2:
-        return b"[%d]" % bucket.low
-    return f"[{_short(bucket.low)}, {_short(bucket.high)})".encode()
+    if high <= 2:
+        return b"[%d]" % low
+    return f"[{_short(low)}, {_short(high)})".encode()
 
 
-def _linear_label(bucket: Bucket) -> bytes:
-    low = "(..." if bucket.low is None else f"[{_short(bucket.low)}"
-    high = "...)" if bucket.high is None else f"{_short(bucket.high)})"
-    return f"{low}, {high}".encode()
+def _linear_label(low: int | None, high: int | None) -> bytes:
+    begin = "(..." if low is None else f"[{_short(low)}"
+    end = "...)" if high is None else f"{_short(high)})"
+    return f"{begin}, {end}".encode()
 
 
 def _short(number: int) -> str:

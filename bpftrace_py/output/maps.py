@@ -48,10 +48,10 @@ def arrange(script_map: ScriptMap, elements: Iterable[Element], top: int = 0) ->
 
 def _key_order(keys: tuple[Type, ...]) -> Callable[[Element], Any]:
     signed = [isinstance(key, types.IntegerType) and key.signed for key in keys]
+    if len(keys) == 1:  # comparing its value is twice as fast as comparing tuples of one
+        return (lambda element: element[0][0] & _UNSIGNED) if signed[0] else (lambda element: element[0][0])
     if not any(signed):
         return itemgetter(0)
-    if len(keys) == 1:
-        return lambda element: element[0][0] & _UNSIGNED
     return lambda element: [
         part & _UNSIGNED if is_signed else part for part, is_signed in zip(element[0], signed, strict=True)
     ]
@@ -66,11 +66,8 @@ def map_text(
     value = script_map.value
     if isinstance(value, _HISTOGRAMS):
         show_key = _key_printer(name, script_map.keys, texts)
-        blocks = [
-            b"%s: \n%s" % (show_key(key), b"".join([row + b"\n" for row in histogram.rows(value, counts, divisor)]))
-            for key, counts in arranged
-        ]
-        return b"\n".join(blocks) + b"\n"
+        render = histogram.renderer(value, divisor)
+        return b"\n".join([b"%s: \n%s" % (show_key(key), render(counts)) for key, counts in arranged]) + b"\n"
     lines = _lines(name, script_map, arranged, texts, divisor)
     return b"\n".join(lines) + (b"\n\n" if isinstance(value, _PAIRS) else b"\n")
 

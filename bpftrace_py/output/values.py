@@ -38,6 +38,13 @@ _NUMBERED = (
     types.KsymType, types.UsernameType, types.ProbeNameType, types.FunctionNameType, types.TimestampType,
     types.CgroupPathType, types.ErrorNameType, types.PointerType,
 )
+_RESOLVED: dict[type[Type], str] = {  # the method of `Resolver` that makes text of the number
+    types.KsymType: "kernel_symbol",
+    types.UsernameType: "username",
+    types.ErrorNameType: "error_name",
+    types.ProbeNameType: "probe_name",
+    types.FunctionNameType: "function_name",
+}
 AF_INET, AF_INET6 = 2, 10
 KEY_INDENT, VALUE_INDENT = 4, 8  # columns before a stack's frames, in a map's key and everywhere else
 
@@ -311,14 +318,9 @@ class Texts:
             return lambda value: resolver.timestamp(type.format, value)
         if isinstance(type, types.CgroupPathType):
             return lambda value: resolver.cgroup_path(type.filter, value)
-        simple: dict[object, Callable[[int], str]] = {
-            types.KsymType: resolver.kernel_symbol,
-            types.UsernameType: resolver.username,
-            types.ErrorNameType: resolver.error_name,
-            types.ProbeNameType: resolver.probe_name,
-            types.FunctionNameType: resolver.function_name,
-        }
-        return simple.get(type.__class__)
+        method = _RESOLVED.get(type.__class__)
+        resolve: Callable[[int], str] | None = getattr(resolver, method) if method else None
+        return resolve
 
     def _stack(self, type: types.StackType, indent: int) -> Callable[[Value], str]:
         stack = self._resolver.stack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
@@ -83,14 +83,14 @@ class ShellCommand:
 
 
 class SessionActions:
-    """Carries out actions by way of the session's output and maps.
+    """Carries out actions by way of the session's output and maps. `commands` is what `plan_systems` made of the unit's.
 
     `request_stop` is called for `exit()`; `stopping` says whether the session is to end, which ends a running command,
     too; `warn` tells the user of what went wrong.
     """
 
     def __init__(
-        self, program: unit.Unit, output: Output, maps: Maps, cat_bytes_max: int,
+        self, program: unit.Unit, output: Output, maps: Maps, commands: Mapping[unit.System, ShellCommand], cat_bytes_max: int,
         request_stop: Callable[[], None], stopping: Callable[[], bool], warn: Callable[[Diagnostic], None],
     ) -> None:  # fmt: skip
         self._output = output
@@ -100,7 +100,7 @@ class SessionActions:
         self._stopping = stopping
         self._warn = warn
         self._script_maps = {script_map.name: script_map for script_map in program.maps}
-        self._commands = plan_systems(program.actions)
+        self._commands = commands
 
     # --- texts
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bpftrace_py.runtime.ring_buffer import Consumer, Poller
 
 LOOK_FOR_LOSSES = 0.05  # seconds between looks at the counters while events flow
+IDLE_LOOK = 1.0  # and while none do: maps can be full without any event
+_MOST_PRESENT = 1 << 19  # events that are handled after the session was told to stop: about what a ring buffer holds
+_BUSY_TRIES = 50  # milliseconds that are given to a record that is still being written
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -30,13 +33,15 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.exited = False
         self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def __bool__(self) -> bool:
         return self.reason is not None
 
     def set(self, reason: str) -> None:
-        """The first reason stays."""
+        """The first reason stays. `exited` tells that the program itself has asked for it, then or later."""
+        self.exited = self.exited or reason == "exit"
         if self.reason is None:
             self.reason = reason
         self.wake()
@@ -122,6 +127,7 @@ class EventLoop:
         self._settle = settle
         self._losses = losses
         self._looked = 0.0
+        self._background: Callable[[], bool] | None = None
         self._watched: dict[int, Callable[[], None]] = {}
         self._plain: select.epoll | None = None if poller else select.epoll()
         self.watch(flag.fd, flag.clear_wakes)
@@ -155,15 +161,32 @@ class EventLoop:
         drained = self.drain_some()
         if self._flag:
             return
+        if self._background and not drained:
+            if not self._background():
+                self._background = None
+            timeout = 0.0
+        longest = IDLE_LOOK if timeout is None else min(timeout, IDLE_LOOK)
         if self._poller:
-            ready = self._poller.wait(drained, timeout)
+            ready = self._poller.wait(drained, longest)
         else:
             assert self._plain
-            ready = [fd for fd, _ in self._plain.poll(timeout)]
+            ready = [fd for fd, _ in self._plain.poll(longest)]
         for fd in ready:
             action = self._watched.get(fd)
             if action is not None:
                 action()
+        self._look(IDLE_LOOK)
+
+    def _look(self, every: float) -> None:
+        now = time.monotonic()
+        if now - self._looked >= every:
+            self._looked = now
+            self._losses.look()
+
+    def in_background(self, work: Callable[[], bool]) -> None:
+        """Call `work` now, and when there are no events as long as it answers that some is left."""
+        if work():
+            self._background = work
 
     def drain_some(self) -> int:
         """Handle what is in the ring buffer now, at most one drain's worth: how many events that was."""
@@ -173,11 +196,22 @@ class EventLoop:
         if drained:
             self._decoder.flush()
             self._settle()
-            now = time.monotonic()
-            if now - self._looked >= LOOK_FOR_LOSSES:
-                self._looked = now
-                self._losses.look()
+            self._look(LOOK_FOR_LOSSES)
         return drained
+
+    def drain_present(self) -> None:
+        """Handle what is in the ring buffer now, while probes may be adding to it; stop at an `exit()`."""
+        if self._ring is None:
+            return
+        left, tries = _MOST_PRESENT, _BUSY_TRIES
+        while left > 0 and tries and not self._flag.exited:
+            drained = self.drain_some()
+            left -= drained
+            if not drained:
+                if not self._ring.pending:
+                    return
+                tries -= 1
+                time.sleep(0.001)
 
     def drain_all(self) -> None:
         """Handle everything that is in the ring buffer; nothing may be adding to it any more."""

@@ -61,10 +61,11 @@ class Image:
             maps, programs, license_name = parts
             specs = tuple(MapSpec(*spec) for spec in maps)
             codes = {name: Code(instructions, relocations) for name, instructions, relocations in programs}
+            image = cls(specs, codes, license_name)
+            sound = image._is_sound()
         except (TypeError, ValueError) as error:
             raise ValueError("not a compiled unit") from error
-        image = cls(specs, codes, license_name)
-        if not image._is_sound():
+        if not sound:
             raise ValueError("not a compiled unit")
         return image
 

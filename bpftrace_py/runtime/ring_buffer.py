@@ -249,9 +249,9 @@ class Poller:
     """Decides how to wait between drains, so that a busy ring costs no wake-ups and a quiet one no time.
 
     While events flow it sleeps 10 ms at a time: the program does not wake us (BPF_RB_NO_WAKEUP). After three empty
-    drains, or if events come more than 10 ms apart, it calls `request_wakeup`, which sets the word that makes the program
-    wake us at its next event, lets the caller drain once more (an event may have come just before), and then waits in
-    epoll. The program must look at the word after it has reserved its record.
+    drains, or if events come more than 10 ms apart, it calls `request_wakeup`, which sets the word that makes the
+    program wake us at its next event, lets the caller drain once more (an event may have come just before), and then
+    waits in epoll. The program must look at the word after it has reserved its record.
     """
 
     PAUSE = 0.010  # seconds between drains while events flow

@@ -1,7 +1,7 @@
 """The ring buffer of a real kernel: written by BPF programs, read by both consumers, decoded to text.
 
-The programs are compiled by our own backend against our own prelude, and triggered from here: by BPF_PROG_TEST_RUN, which
-runs a program in this process, or by system calls of a child.
+The programs are compiled by our own backend against our own prelude, and triggered from here: by BPF_PROG_TEST_RUN,
+which runs a program in this process, or by system calls of a child.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,7 +154,7 @@ def ring(request: pytest.FixtureRequest, programs: Programs) -> Iterator[Consume
 
 def expected_of_mixed(numbers: range) -> list[Any]:
     me, expected = os.getpid(), []
-    comm = open("/proc/self/comm", "rb").read().strip()
+    comm = Path("/proc/self/comm").read_bytes().strip()
     for n in numbers:
         expected.append(b"%d %s %d\n" % (me, comm, n))
         if n % 3 == 0 and n % 2 == 0:
@@ -250,11 +251,11 @@ def test_an_idle_poller_is_woken_by_an_event(programs: Programs, ring: Consumer)
     poller.close()
 
 
-def test_a_storm_of_events_is_written_whole(programs: Programs, tmp_path: Any) -> None:
+def test_a_storm_of_events_is_written_whole(programs: Programs, tmp_path: Path) -> None:
     """One `dd` making 100,000 reads, through tracepoint, ring, decoder and writer into a file."""
     program = programs.load("reads", kernel.PROG_TYPE_TRACEPOINT)
-    with open("/sys/kernel/tracing/events/syscalls/sys_enter_read/id") as file:
-        event = attach_tracepoint(int(file.read()), program)
+    number = Path("/sys/kernel/tracing/events/syscalls/sys_enter_read/id").read_text()
+    event = attach_tracepoint(int(number), program)
     ring = MappedRing(programs.fds["events"], SIZE)
     target = os.open(tmp_path / "out", os.O_CREAT | os.O_WRONLY, 0o600)
     output = TextOutput(Writer(target), Texts(None))  # type: ignore[arg-type]
@@ -298,8 +299,11 @@ def test_memory_that_is_not_a_ring_buffer_is_refused(programs: Programs) -> None
 
 
 def test_closing_unmaps(programs: Programs) -> None:
-    before = open("/proc/self/maps").read().count("anon_inode:bpf-map")
+    def mappings() -> int:
+        return Path("/proc/self/maps").read_text().count("anon_inode:bpf-map")
+
+    before = mappings()
     ring = MappedRing(programs.fds["events"], SIZE)
-    assert open("/proc/self/maps").read().count("anon_inode:bpf-map") > before
+    assert mappings() > before
     ring.close()
-    assert open("/proc/self/maps").read().count("anon_inode:bpf-map") == before
+    assert mappings() == before

@@ -54,7 +54,9 @@ def record(action: int, arguments: bytes = b"", *, align: int = 8) -> bytes:
     return head.ljust(align, b"\0") + arguments if arguments else head
 
 
-def decode(*payloads: bytes, events: bool = False, escape: bool = False, table: tuple[unit.Action, ...] = TABLE) -> tuple[list[Any], Decoder]:
+def decode(
+    *payloads: bytes, events: bool = False, escape: bool = False, table: tuple[unit.Action, ...] = TABLE
+) -> tuple[list[Any], Decoder]:
     kernel, log = Kernel(1 << 20), Log()
     decoder = Decoder(table, Texts(Names(), FIELDS, escape=escape), log.emit, log, events=events)
     for payload in payloads:
@@ -153,13 +155,21 @@ def test_a_terminal_is_spared_but_commands_and_files_are_not_changed() -> None:
         record(CAT, struct.pack("=Q16s", 7, b"\x1b")),
         escape=True,
     )
-    assert seen == [b"1 \\x1b[2J 1\n", ("system", 4, [b"echo '", b"' ", b""], [b"\x1b", b"1"]), ("cat", 5, b"/proc/7/\x1b")]
+    assert seen == [
+        b"1 \\x1b[2J 1\n",
+        ("system", 4, [b"echo '", b"' ", b""], [b"\x1b", b"1"]),
+        ("cat", 5, b"/proc/7/\x1b"),
+    ]
 
 
 def test_events_are_python_values() -> None:
-    table = (unit.Printf(1, "%d %s %s %s", (t.INT64, COMM, t.KSYM, t.StackType(True))), unit.Printf(2, "%d", (t.INT32,)))
+    table = (
+        unit.Printf(1, "%d %s %s %s", (t.INT64, COMM, t.KSYM, t.StackType(True))),
+        unit.Printf(2, "%d", (t.INT32,)),
+    )
     arguments = struct.pack("=q16sQQII", -1, b"caf\xc3\xa9", 255, 16, 7, 1)
-    seen, _ = decode(record(0, arguments), record(1, struct.pack("=i", -9), align=4), record(99), events=True, table=table)
+    number = struct.pack("=i", -9)
+    seen, _ = decode(record(0, arguments), record(1, number, align=4), record(99), events=True, table=table)
     assert seen == [(table[0], (-1, "café", "kff", ["f16+1", "p7.1+2"])), (table[1], (-9,))]
 
 

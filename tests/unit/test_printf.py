@@ -119,7 +119,8 @@ text_type = types.StringType(16)
 @example("o", {"#"}, None, 0, "", (4, True), 0)
 @example("d", {"+", "0"}, 8, 0, "", (1, True), 0)
 def test_integers_print_as_in_c(
-    letter: str, flags: set[str], width: int | None, precision: int | None, length: str, kind: tuple[int, bool], bits: int
+    letter: str, flags: set[str], width: int | None, precision: int | None, length: str, kind: tuple[int, bool],
+    bits: int,
 ) -> None:
     argument = C_TYPES[kind](bits)
     if letter == "c":  # a byte, whatever the length says; 0 is printed as nothing
@@ -149,7 +150,8 @@ def test_64_bit_values_are_printed_whole() -> None:
 
 
 def test_small_negative_numbers_print_as_c_prints_an_int() -> None:
-    assert formatted("%x %X %o %u", *[(types.IntegerType(1, True), -1)] * 4) == b"ffffffff FFFFFFFF 37777777777 4294967295"
+    minus_one = (types.IntegerType(1, True), -1)
+    assert formatted("%x %X %o %u", *[minus_one] * 4) == b"ffffffff FFFFFFFF 37777777777 4294967295"
     assert formatted("%x", (types.INT64, -1)) == b"ffffffff"
     assert formatted("%x", (types.INT64, -(1 << 31) - 1)) == b"ffffffff7fffffff"
     assert formatted("%lx", (types.INT64, -1)) == b"ffffffffffffffff"
@@ -182,7 +184,7 @@ def test_characters() -> None:
     st.none() | st.integers(0, 30),
 )
 def test_strings_print_as_in_c(text: bytes, minus: str, width: int | None, precision: int | None) -> None:
-    format = f"<%{minus}{'' if not width else width}{'' if precision is None else f'.{precision}'}s>"
+    format = f"<%{minus}{width or ''}{'' if precision is None else f'.{precision}'}s>"
     assert formatted(format, string(text)) == c_printf(format, text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -66,7 +67,7 @@ def test_every_address_of_a_large_table(tmp_path):
     lines = [(0xFFFFFFFF81000000 + a, "f" * numbers.randint(1, 40) + str(a)) for a in addresses]
     (tmp_path / "kallsyms").write_text("".join(f"{a:016x} {numbers.choice('tT')} {n}\n" for a, n in lines))
     symbols = KernelSymbols(str(tmp_path / "kallsyms"))
-    for (address, name), (following, _) in zip(lines, lines[1:], strict=False):
+    for (address, name), (following, _) in itertools.pairwise(lines):
         assert symbols.find(address) == (name, 0)
         assert symbols.find(following - 1) == (name, following - 1 - address)
 

@@ -35,7 +35,9 @@ def make_map(name: str, value: t.Type, *keys: t.Type) -> ScriptMap:
     return ScriptMap(name, "table", keys, value, "hash", 100)
 
 
-def printed(script_map: ScriptMap, elements: list[Element], top: int = 0, divisor: int = 0, *, escape: bool = False) -> str:
+def printed(
+    script_map: ScriptMap, elements: list[Element], top: int = 0, divisor: int = 0, *, escape: bool = False
+) -> str:
     output = TextOutput(Collected(), Texts(Names(), escape=escape))
     output.map(script_map, elements, top, divisor)
     return output.writer.data.decode("latin-1")  # type: ignore[attr-defined]

@@ -94,7 +94,8 @@ CASES = [
     (t.StackType(False), bytes(8), 0, b"", []),
     (t.KSYM, struct.pack("=Q", 0xFF), 0xFF, b"kff", "kff"),
     (t.USYM, U, (16, 7, 1), b"u10/7/1", "u10/7/1"),
-    (t.INET, struct.pack("=I16s", 2, b"\x7f\0\0\1rest"), (2, b"\x7f\0\0\1rest" + bytes(8)), b"127.0.0.1", "127.0.0.1"),
+    (t.INET, struct.pack("=I16s", 2, b"\x7f\0\0\1rest"), (2, b"\x7f\0\0\1rest" + bytes(8)), b"127.0.0.1",
+     "127.0.0.1"),
     (t.INET, struct.pack("=I16s", 10, bytes(15) + b"\1"), (10, bytes(15) + b"\1"), b"::1", "::1"),
     (t.INET, struct.pack("=I16s", 99, b""), (99, bytes(16)), b"", ""),
     (t.MAC_ADDRESS, b"\x00\x1a\xff\x0b\x0c\x0d", b"\x00\x1a\xff\x0b\x0c\x0d", b"00:1A:FF:0B:0C:0D", "00:1A:FF:0B:0C:0D"),
@@ -110,7 +111,9 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("type", "raw", "value", "text", "python"), CASES, ids=lambda v: str(v) if isinstance(v, t.Type) else "")
+@pytest.mark.parametrize(
+    ("type", "raw", "value", "text", "python"), CASES, ids=lambda v: str(v) if isinstance(v, t.Type) else ""
+)
 def test_every_type(type: t.Type, raw: bytes, value: object, text: bytes, python: object) -> None:
     raw = raw.ljust(type.size, b"\0")
     assert value_decoder(type, FIELDS)(raw) == value
@@ -147,7 +150,8 @@ def test_a_tuple_is_laid_out_as_c_lays_out_a_struct() -> None:
             ("e", ctypes.c_char * 3), ("f", Address), ("g", ctypes.c_uint8 * 6),
         ]  # fmt: skip
 
-    elements = (t.UINT32, t.INT64, t.IntegerType(1, True), t.IntegerType(2, True), t.StringType(3), t.INET, t.MAC_ADDRESS)
+    small, short = t.IntegerType(1, True), t.IntegerType(2, True)
+    elements = (t.UINT32, t.INT64, small, short, t.StringType(3), t.INET, t.MAC_ADDRESS)
     memory = Tuple(1, -2, -3, -4, b"abc", Address(2, (ctypes.c_uint8 * 16)(9)), (ctypes.c_uint8 * 6)(8))
     assert struct.calcsize(struct_layout(elements)) == ctypes.sizeof(Tuple)
     assert tuple_decoder(elements)(bytes(memory)) == (
@@ -161,7 +165,10 @@ def test_the_unit_of_a_last_bit_field_may_reach_over_the_end() -> None:
     assert value_decoder(record, fields)(b"\1\0\0\0\x14") == (1, 5)
 
 
-@pytest.mark.parametrize(("value", "divisor", "quotient"), [(-7, 2, -3), (7, 2, 3), (7, 0, 7), (-7, 1, -7), (1 << 63, 3, (1 << 63) // 3)])
+@pytest.mark.parametrize(
+    ("value", "divisor", "quotient"),
+    [(-7, 2, -3), (7, 2, 3), (7, 0, 7), (-7, 1, -7), (1 << 63, 3, (1 << 63) // 3)],
+)
 def test_division_is_cs(value: int, divisor: int, quotient: int) -> None:
     assert values.divide(value, divisor) == quotient
 

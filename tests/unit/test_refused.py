@@ -1,0 +1,67 @@
+"""What is said when clang, the verifier or the kernel refuse."""
+
+import errno
+
+from bpftrace_py.diagnostics import HostError, InternalError
+from bpftrace_py.runtime import refused
+
+C = """int f(void *ctx)
+{
+	// tool.bt:12: @x = 1
+	u64 v = 1;
+	v = nope;
+}
+"""
+
+
+def test_the_line_of_the_script_is_in_the_comment_above():
+    assert refused.script_place(C, 5) == "tool.bt:12"
+    assert refused.script_place(C, 2) is None
+    assert refused.script_place("// see: x\n// a/b.bt:3: y\n", 2) == "a/b.bt:3"
+
+
+def test_clang():
+    log = "warning: x\n/virtual/main.c:5:6: error: use of undeclared identifier 'nope'\n\tv = nope;\n\t    ^\n" + "more\n" * 20
+    error = refused.by_clang(C, log)
+    assert isinstance(error, InternalError)
+    lines = error.diagnostics[0].text.splitlines()
+    assert lines[0] == "clang refused the C that was generated for tool.bt:12: this is a bug in bpftrace-py"
+    assert lines[1] == "    | /virtual/main.c:5:6: error: use of undeclared identifier 'nope'"
+    assert lines[-1] == "    | (15 more lines with -v)"
+    assert len(lines) == refused.EXCERPT_LINES + 2
+    assert error.log == log
+
+
+def test_clang_without_a_word():
+    error = refused.by_clang(C, "")
+    assert error.diagnostics[0].text == "clang refused the C that was generated for the script: this is a bug in bpftrace-py"
+
+
+def test_a_map_that_bcc_could_not_create():
+    error = refused.by_clang(C, "could not open bpf map: map_x, error: Cannot allocate memory\n")
+    assert isinstance(error, HostError)
+    assert error.diagnostics[0].text == "the kernel cannot create the map `map_x`: Cannot allocate memory"
+    assert refused.by_clang(C, "could not open bpf map: x, error: Operation not permitted").diagnostics[0].code == "E0707"
+
+
+def test_the_verifiers_last_lines_without_its_statistics():
+    log = "".join(f"{i}: (95) exit\n" for i in range(30)) + "R1 is bad\nprocessed 30 insns (limit 1000000)\n"
+    error = refused.by_verifier("tool.bt", 3, errno.EACCES, log)
+    assert isinstance(error, InternalError)
+    lines = error.diagnostics[0].text.splitlines()
+    assert lines[0].startswith("the kernel refused the program that was generated for tool.bt:3 (Permission denied)")
+    assert lines[-2:] == ["    | R1 is bad", "    | (23 more lines with -v)"]
+
+
+def test_users_without_permission():
+    error = refused.by_verifier("tool.bt", 3, errno.EPERM, "")
+    assert isinstance(error, HostError)
+    assert error.diagnostics[0].code == "E0707"
+    assert refused.map_not_created("x", 16, 10, errno.EPERM).diagnostics[0].code == "E0707"
+    assert refused.map_not_created("x", 16, 10, errno.ENOSYS).diagnostics[0].code == "E0713"
+
+
+def test_maps_that_are_too_large():
+    (diagnostic,) = refused.map_not_created("x", 16, 10, errno.ENOMEM).diagnostics
+    assert diagnostic.text == "the kernel cannot create the map `x` (10 keys, 16 bytes each with its value): Cannot allocate memory"
+    assert "BPFTRACE_MAP_KEYS_MAX" in diagnostic.hint
