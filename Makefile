@@ -22,7 +22,7 @@ demo:
 	@echo
 	@echo "    .venv/bin/bpftrace-py -e '$(DEMO)'"
 	@echo
-	@$(SUDO) .venv/bin/bpftrace-py -e '$(DEMO)'
+	@$(SUDO) env PYTHONDONTWRITEBYTECODE=$(if $(SUDO),1) .venv/bin/bpftrace-py -e '$(DEMO)'
 
 .PHONY: setup
 setup:
@@ -43,7 +43,7 @@ guest: setup
 
 .PHONY: test
 test: setup guest
-	$(PYTHON) scripts/run_tests.py unit runtime differential guest
+	$(PYTHON) scripts/run_tests.py unit packaging runtime differential guest
 
 .PHONY: test-guest
 test-guest: setup guest

@@ -45,6 +45,9 @@ class Host(Protocol):
     def tracepoint_format(self, category: str, event: str) -> str | None:
         """The text of the event's format file."""
 
+    def syscall_number(self, event: str) -> int | None:
+        """The number of the system call behind an event: "openat" for syscalls:sys_enter_openat."""
+
     def kernel_types(self) -> KernelTypes | None:
         """None where there is no BTF."""
 

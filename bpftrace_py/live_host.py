@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 from bpftrace_py.host import KernelTypes
 
@@ -94,6 +95,9 @@ class LiveHost:
 
     # --- types
 
+    def syscall_number(self, event: str) -> int | None:
+        return syscall_number(self.architecture, event)
+
     def kernel_types(self) -> KernelTypes | None:
         return self._kernel_types
 
@@ -144,6 +148,33 @@ class LiveHost:
         if path not in self._cgroups:
             self._cgroups[path] = _cgroup_id(path)
         return self._cgroups[path]
+
+
+# Where the kernel's name of a call is not the one by which programs know it.
+_CALL_NAMES = {
+    "newuname": "uname", "sendfile64": "sendfile", "newfstat": "fstat", "newlstat": "lstat", "newstat": "stat",
+    "umount": "umount2",
+}  # fmt: skip
+
+
+@cache
+def _syscall_table() -> Any:
+    from system_calls import syscalls
+
+    return syscalls()
+
+
+def syscall_number(architecture: str, event: str) -> int | None:
+    """The number of a system call, which is part of the architecture's interface and never changes."""
+    try:
+        number: int = _syscall_table().get(_CALL_NAMES.get(event, event), architecture)
+    except LookupError:
+        return None
+    except Exception as error:  # the library's own errors derive from Exception alone
+        if type(error).__module__.partition(".")[0] != "system_calls":
+            raise
+        return None
+    return number
 
 
 def _is_file_name(text: str) -> bool:

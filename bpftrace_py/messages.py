@@ -187,6 +187,11 @@ BUILTIN_HINTS: dict[str, str] = {
 UNKNOWN_KERNEL_SYMBOL = _message("E0333", "the kernel has no symbol `{name}`, or does not tell its address")
 UNKNOWN_REGISTER = _message("E0334", "{architecture} has no register `{name}`")
 NO_CGROUP = _message("E0335", "there is no cgroup {path!r}")
+NO_USER_SYMBOL = _message("E0336", "{path} has no symbol `{name}`")
+UADDR_MOVES = _message(
+    "E0337", "{path} is loaded at another address in each process, so that uaddr() works in a uprobe at one place only",
+    "Where the file is loaded is worked out from the address of the probed instruction, which a uretprobe does not have.",
+)
 
 # E04: functions
 UNKNOWN_FUNCTION = _message("E0401", "there is no function `{name}`")
@@ -238,6 +243,9 @@ PROCESS_UNUSABLE = _message("E0812", "the process {pid} cannot be watched: {reas
 NOT_IN_THIS_BUILD = _message("E0813", "{what} is not there yet")
 
 # E09: run time
+OUR_BUG = _message(
+    "E0904", "{kind}: {text}: this is a bug in bpftrace-py", "Please report it, with the output of the same command with -v."
+)
 UNSAFE_SYSTEM = _message(
     "E0901", "a traced string cannot be used in line {line}'s system(): {reason}",
     "What a traced process chose itself, such as its name, is never given to a shell as code. A script in which that cannot be"

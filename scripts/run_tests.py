@@ -29,6 +29,7 @@ class Suite:
 
 SUITES = {
     "unit": Suite(("tests/unit", "tests/cases", "tests/fuzz"), ("-n", "2", "--dist", "loadfile"), live=False),
+    "packaging": Suite(("tests/packaging",), live=False),
     "runtime": Suite(("tests/runtime",)),
     "differential": Suite(("tests/differential",)),
     "guest": Suite(("tests/guest",), live=False),

@@ -396,7 +396,11 @@ class CallChecker:
                 probe=self._in.context.probe_type,
                 expected="uprobe, uretprobe and usdt",
             )
-        return PointerType(UINT64, "user")
+        name = node.arguments[0]
+        assert isinstance(name, ast.String)
+        found = self._in.user_object(name.value, name.span)
+        width = found.size if found is not None and found.size in (1, 2, 4) else 8
+        return PointerType(integer(width, False), "user")
 
     def _call_reg(self, node: ast.Call) -> Type:
         if "reg" not in self._in.context.offers:

@@ -23,6 +23,7 @@ from bpftrace_py.types import Field, IntegerType, PointerType, RecordType, Type
 
 USER_PROBES = frozenset(("uprobe", "uretprobe", "usdt"))
 # Categories whose events have no tracepoint of the same name behind them.
+RAW_SYSCALLS_FROM = 4  # so many calls in one block are cheaper to tell apart than to attach and detach
 NOT_RAW = frozenset(("syscalls", "ftrace", "synthetic", "kprobes", "uprobes"))
 
 
@@ -36,6 +37,7 @@ class Expander:
         self._diagnostics = diagnostics
         self._formats: dict[tuple[str, str], tuple[Field, ...] | None] = {}
         self.probe_count = 0
+        self._many = self._many_syscalls = False  # of the probe at hand
         self._once: dict[str, ast.AttachPoint] = {}
 
     def expand(self, program: ast.Program) -> list[ProbeInstance]:
@@ -55,28 +57,45 @@ class Expander:
     def _probe(self, probe: ast.Probe) -> list[ProbeInstance]:
         uses = _uses(probe)
         groups: dict[tuple[object, ...], ProbeInstance] = {}
-        for point in probe.attach_points:
-            for resolved in resolve_all(point, self._host, self._config, self._diagnostics):
-                self.probe_count += len({target.name for target in resolved.targets})
-                self._only_once(resolved)
-                for target in resolved.targets:
-                    context = self._context(resolved.probe_type, target, uses, point)
-                    key: tuple[object, ...] = (
-                        context.probe_type,
-                        context.program,
-                        context.argument_fields,
-                        context.return_type,
-                    )
-                    if isinstance(target, unit.Fentry):
-                        key += (target.function,)
-                    elif isinstance(target, unit.Usdt) and uses & {"argN"}:
-                        key += (target.arguments,)
-                    group = groups.get(key)
-                    if group is None:
-                        tree = copy.deepcopy(probe) if groups else probe
-                        groups[key] = group = ProbeInstance(tree, context, [])
-                    group.targets.append(target)
+        points = [
+            resolved
+            for point in probe.attach_points
+            for resolved in resolve_all(point, self._host, self._config, self._diagnostics)
+        ]
+        self._many = sum(len(resolved.targets) for resolved in points) > 1
+        self._many_syscalls = sum(_is_syscall(t) for resolved in points for t in resolved.targets) >= RAW_SYSCALLS_FROM
+        for resolved in points:
+            self.probe_count += len({target.name for target in resolved.targets})
+            self._only_once(resolved)
+            for target in resolved.targets:
+                context = self._context(resolved.probe_type, target, uses, resolved.point)
+                self._add(groups, probe, context, target, uses)
         return list(groups.values())
+
+    def _add(
+        self,
+        groups: dict[tuple[object, ...], ProbeInstance],
+        probe: ast.Probe,
+        context: Context,
+        target: unit.Target,
+        uses: frozenset[str],
+    ) -> None:
+        """Put a target to those that look alike to the block."""
+        key: tuple[object, ...] = (
+            context.probe_type,
+            context.program,
+            context.argument_fields,
+            context.return_type,
+        )
+        if isinstance(target, unit.Fentry):
+            key += (target.function,)
+        elif isinstance(target, unit.Usdt) and uses & {"argN"}:
+            key += (target.arguments,)
+        group = groups.get(key)
+        if group is None:
+            tree = copy.deepcopy(probe) if groups else probe
+            groups[key] = group = ProbeInstance(tree, context, [])
+        group.targets.append(target)
 
     def _only_once(self, resolved: ResolvedPoint) -> None:
         name = resolved.probe_type.name
@@ -98,17 +117,30 @@ class Expander:
         fields: tuple[Field, ...] = ()
         arguments: RecordType | None = None
         return_type: Type | None = None
+        syscalls = ""
         if isinstance(target, unit.Tracepoint):
             if "args" in uses:
                 fields = self._tracepoint_fields(target, point)
                 arguments = self._records.define(RecordType(f"args of {target.name}", 0), fields)
-            elif not uses & {"kstack", "ustack"} and target.category not in NOT_RAW:
+            elif (
+                not uses & {"kstack", "ustack"}
+                and target.category not in NOT_RAW
+                and not (self._many and "probe" in uses)
+            ):
                 program = "raw_tracepoint"
+            elif not uses & {"kstack", "ustack"} and self._by_number(target):
+                program, syscalls = "raw_tracepoint", target.event[: target.event.index("_", 4)]
         elif isinstance(target, unit.Fentry):
             offers.add("path")
             fields, return_type = self._function(target, point)
             arguments = self._records.define(RecordType(f"args of {target.name}", 8 * len(fields)), fields)
-        return Context(probe_type.name, program, space, frozenset(offers), arguments, fields, return_type)
+        return Context(probe_type.name, program, space, frozenset(offers), arguments, fields, return_type, syscalls)
+
+    def _by_number(self, target: unit.Tracepoint) -> bool:
+        """Whether a system call is told from the others by its number, in one program for all of them."""
+        if not (self._many_syscalls and _is_syscall(target) and self._host.architecture == "x86_64"):
+            return False
+        return self._host.syscall_number(_call_name(target)) is not None
 
     def _tracepoint_fields(self, target: unit.Tracepoint, point: ast.AttachPoint) -> tuple[Field, ...]:
         from bpftrace_py.ktypes import tracepoint_format
@@ -138,12 +170,24 @@ class Expander:
         return fields, result if isinstance(result, (IntegerType, PointerType)) else None
 
 
+def _is_syscall(target: unit.Target) -> bool:
+    return (
+        isinstance(target, unit.Tracepoint)
+        and target.category == "syscalls"
+        and target.event.startswith(("sys_enter_", "sys_exit_"))
+    )
+
+
+def _call_name(target: unit.Tracepoint) -> str:
+    return target.event.split("_", 2)[2]
+
+
 def _uses(probe: ast.Probe) -> frozenset[str]:
     """Which of the things that shape a context the block reads."""
     found = set()
     for node in walk(probe):
         name = node.name if isinstance(node, (ast.Identifier, ast.Call)) else ""
-        if name in ("args", "kstack", "ustack"):
+        if name in ("args", "kstack", "ustack", "probe"):
             found.add(name)
         elif name.startswith(("arg", "sarg")):
             found.add("argN")

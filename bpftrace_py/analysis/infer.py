@@ -6,6 +6,8 @@ last visit reports is kept. A type that is still unknown is passed along in sile
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bpftrace_py import messages
 from bpftrace_py.analysis.calls import CallChecker
 from bpftrace_py.analysis.fold import wrap
@@ -33,6 +35,9 @@ from bpftrace_py.types import (
     Type,
     VoidType,
 )
+
+if TYPE_CHECKING:
+    from bpftrace_py.analysis.user_symbols import UserObject
 
 MAX_ROUNDS = 12  # a type can only grow; programs settle in two or three
 MAX_UNROLL = 100
@@ -88,6 +93,12 @@ class Inference:
         """Report, and be the unknown type, which nothing else complains about."""
         self.diagnostics.error(message, span, hint=hint, notes=notes, **values)
         return UNKNOWN
+
+    def user_object(self, name: str, span: Span) -> UserObject | None:
+        """The object of the traced binary that uaddr() names."""
+        from bpftrace_py.analysis.user_symbols import find_object
+
+        return find_object(self._instance, name, span, self.diagnostics)
 
     # --- statements
 

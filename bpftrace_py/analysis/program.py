@@ -27,6 +27,7 @@ class Context:
     arguments: RecordType | None = None
     argument_fields: tuple[Field, ...] = ()
     return_type: Type | None = None  # of `retval`, where it is known
+    syscalls: str = ""  # `sys_enter` or `sys_exit`: one raw tracepoint stands for the targets, which are system calls
 
 
 @dataclass

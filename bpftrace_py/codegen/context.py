@@ -79,6 +79,8 @@ class ContextText:
     def attachment_number(self) -> str:
         """Which of the targets this is, as an index into `Unit.probe_names`."""
         instance = self._ex.instance
+        if instance.context.syscalls:
+            return f"{self._generator.syscall_names(instance)} + call"
         if len(instance.targets) == 1:
             return str(self._generator.name_index(instance.targets[0]))
         self._generator.needs_cookie(instance)
@@ -89,8 +91,28 @@ class ContextText:
             self._fn.learn("attachment", known)
         return known
 
+    def which_syscall(self) -> None:
+        """Leave the program unless the system call is one of the targets; `call` is its number."""
+        instance = self._ex.instance
+        numbers = sorted(n for t in instance.targets if (n := self._generator.syscall_of(t)) is not None)
+        self._fn.line("u64 saved[3] = {}; // of the registers: the call's number, ip, cs")
+        self._fn.line(
+            f"read_kernel(saved, sizeof(saved), (void *)(((u64 *)ctx)[0] + {8 * self._machine.members.index('orig_ax')}));"
+        )
+        self._fn.line("u64 call = saved[0];")
+        self._fn.line("if (saved[2] != 0x33)")
+        self._fn.line("\treturn 0; // a 32-bit program, which numbers its calls otherwise")
+        self._fn.line("switch (call) {")
+        for start in range(0, len(numbers), 16):
+            self._fn.line(" ".join(f"case {n}:" for n in numbers[start : start + 16]))
+        self._fn.line("\tbreak;")
+        self._fn.line("default:")
+        self._fn.line("\treturn 0;")
+        self._fn.line("}")
+
     def _attachment(self, type_: Type) -> Number:
-        return Number(self.attachment_number(), type_)
+        number = self.attachment_number()
+        return Number(number, type_, number.isidentifier() or number.isdigit())
 
     def _result(self, type_: Type) -> Number:
         context = self._ex.instance.context

@@ -367,13 +367,14 @@ class ExpressionText:
 
     def _direct_element(self, whole: Bytes, offset: int, type_: Type) -> Value:
         """A part of bytes that the program can load from by itself."""
+        if whole.maybe:  # an element of a map that may not be there: zeros then
+            place = self.function.memory(whole.type, "whole")
+            self.memory.copy(whole, place, whole.type, True)
+            whole = Bytes(self.address(place, whole.type), whole.type)
         at = f"((char *){operand_text(whole.address)} + {offset})" if offset else whole.address
         if is_memory(type_):
-            return Bytes(at, type_, whole.space, whole.maybe)
-        text = f"*({scalar(type_)} *){operand_text(at)}"
-        if whole.maybe:
-            return Number(f"{operand_text(whole.address)} ? {text} : 0", type_, False)
-        return Number(text, type_)
+            return Bytes(at, type_, whole.space)
+        return Number(f"*({scalar(type_)} *){operand_text(at)}", type_)
 
     # --- fields and elements
 

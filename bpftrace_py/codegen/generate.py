@@ -6,12 +6,12 @@ import sys
 from functools import partial
 from typing import Literal
 
-from bpftrace_py import messages
 from bpftrace_py.analysis.program import ProbeInstance, TypedProgram
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import Structs
 from bpftrace_py.codegen.expressions import ExpressionText
 from bpftrace_py.codegen.function import FunctionText
+from bpftrace_py.codegen.machine import machine
 from bpftrace_py.codegen.maps import bpf_key, plan, table_text, value_type
 from bpftrace_py.codegen.names import LOCALS, RESERVED, c_name
 from bpftrace_py.codegen.statements import StatementText
@@ -50,6 +50,7 @@ class Generator:
         self._scratches: list[Scratch] = []
         self._programs: list[unit.ProgramSpec] = []
         self._cookies: set[int] = set()
+        self._syscall_bases: dict[int, int] = {}
         self._needs: set[str] = set()
         self._stack_frames = {False: 0, True: 0}
         self._shared: set[str] = set()
@@ -86,6 +87,8 @@ class Generator:
         function.reserved = {*RESERVED, *(m.table for m in self.maps.values()), name}
         expressions = ExpressionText(self, instance, function, number)
         statements = StatementText(expressions)
+        if instance.context.syscalls:
+            expressions.context.which_syscall()
         self._predicate(instance, expressions, function)
         if not statements.block(instance.tree.body):
             function.line("return 0;")
@@ -100,8 +103,7 @@ class Generator:
         if len(instance.targets) > 3:
             shown += f", ... ({len(instance.targets)})"
         self._functions.append("\n".join([f"// {clean(shown)}", f"int {name}({parameter})", "{", *lines, "}"]))
-        cookies = number in self._cookies
-        attachments = tuple(unit.Attachment(t, self.name_index(t) if cookies else None) for t in instance.targets)
+        attachments = self._attachments(instance, number in self._cookies)
         self._programs.append(
             unit.ProgramSpec(name, instance.context.program, attachments, self.line_of(instance.tree.span))
         )
@@ -148,6 +150,25 @@ class Generator:
         if target.name not in self._names:
             self._names.append(target.name)
         return self._names.index(target.name)
+
+    def _attachments(self, instance: ProbeInstance, cookies: bool) -> tuple[unit.Attachment, ...]:
+        if instance.context.syscalls:
+            name = f"{instance.tree.attach_points[0].text} (by raw_syscalls:{instance.context.syscalls})"
+            return (unit.Attachment(unit.RawTracepoint(name, instance.context.syscalls)),)
+        return tuple(unit.Attachment(t, self.name_index(t) if cookies else None) for t in instance.targets)
+
+    def syscall_of(self, target: unit.Target) -> int | None:
+        """The number of the system call that a target stands for."""
+        assert isinstance(target, unit.Tracepoint)
+        return self.host.syscall_number(target.event.split("_", 2)[2])
+
+    def syscall_names(self, instance: ProbeInstance) -> int:
+        """Where the names of an instance's system calls start in `Unit.probe_names`: each at its number behind it."""
+        if id(instance) not in self._syscall_bases:
+            named = {self.syscall_of(t): t.name for t in instance.targets}
+            self._syscall_bases[id(instance)] = len(self._names)
+            self._names += [named.get(n, "") for n in range(max(n for n in named if n is not None) + 1)]
+        return self._syscall_bases[id(instance)]
 
     def needs_cookie(self, instance: ProbeInstance) -> None:
         self._cookies.add(self.program.instances.index(instance))
@@ -216,8 +237,17 @@ class Generator:
 
     def user_address(self, expressions: ExpressionText, node: ast.Call) -> Number:
         """The address of a symbol of the traced binary, at its place in the process that runs."""
-        self.diagnostics.error(messages.NOT_YET, node.span, what="uaddr()")
-        return Number("0", UINT64)
+        from bpftrace_py.analysis.user_symbols import find_object
+
+        name = node.arguments[0]
+        assert isinstance(name, ast.String)
+        found = find_object(expressions.instance, name.value, name.span, self.diagnostics)
+        if found is None:
+            return Number("0", UINT64)
+        if found.from_probe is None:
+            return Number(f"{hex(found.address)}ULL", node.type)
+        here = expressions.context.register(machine(self.architecture).instruction)
+        return Number(f"{here.text} + {found.from_probe}LL", node.type, False)
 
     # --- putting it together
 

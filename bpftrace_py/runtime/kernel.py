@@ -24,6 +24,8 @@ ARRAY_MAP_TYPES = frozenset({MAP_TYPE_ARRAY, MAP_TYPE_PERCPU_ARRAY})
 PROG_TYPE_KPROBE, PROG_TYPE_TRACEPOINT, PROG_TYPE_PERF_EVENT = 2, 5, 7
 PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING = 17, 26
 
+UPDATE_ANY, UPDATE_MISSING, UPDATE_EXISTING = 0, 1, 2
+
 ATTACH_NONE, ATTACH_FENTRY, ATTACH_FEXIT, ATTACH_PERF_EVENT = 0, 24, 25, 41
 ATTACH_KPROBE_MULTI, ATTACH_UPROBE_MULTI = 42, 48
 
@@ -107,8 +109,8 @@ def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
     return value.raw
 
 
-def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
-    """Set the value under `key`. `flags`: 0 create or change, 1 only create, 2 only change."""
+def map_update(fd: int, key: bytes, value: bytes, flags: int = UPDATE_ANY) -> None:
+    """Set the value under `key`. `flags`: one of UPDATE_ANY, UPDATE_MISSING, UPDATE_EXISTING."""
     key_memory, value_memory = (
         ctypes.create_string_buffer(key, len(key)),
         ctypes.create_string_buffer(value, len(value)),
@@ -144,6 +146,28 @@ def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     return result.raw
 
 
+def map_update_each(fd: int, keys: bytearray, key_size: int, value: bytes, flags: int) -> int:
+    """Set each of the keys that lie in `keys` one after another to `value`; how many the kernel accepted.
+
+    `flags` as in `map_update`; a key that they forbid is passed over. (The batch command knows no such flags.)
+    """
+    memory = ctypes.create_string_buffer(value, len(value))
+    attr = ctypes.create_string_buffer(struct.pack("=IIQQQ", fd, 0, 0, ctypes.addressof(memory), flags), 32)
+    start, where, accepted = _bytearray_address(keys), ctypes.addressof(attr), 0
+    for key in range(start, start + len(keys), key_size):
+        struct.pack_into("=Q", attr, 8, key)
+        if _syscall(_SYS_BPF, _MAP_UPDATE, where, 32, 0, 0, 0) == 0:
+            accepted += 1
+        elif ctypes.get_errno() not in (errno.ENOENT, errno.EEXIST):
+            raise _fail()
+    return accepted
+
+
+def _bytearray_address(memory: bytearray) -> int:
+    """Where a bytearray's bytes are; they stay there for as long as its size is not changed."""
+    return ctypes.addressof((ctypes.c_char * len(memory)).from_buffer(memory)) if memory else 0
+
+
 class BatchReader:
     """Reads a map by many elements a system call (kernel 5.6), into buffers that it keeps.
 
@@ -151,7 +175,7 @@ class BatchReader:
     with every CPU's slot.
     """
 
-    __slots__ = ("keys", "values", "capacity", "_attr", "_cursors", "_key_size", "_value_size", "_fd")
+    __slots__ = ("_addresses", "_attr", "_cursors", "_fd", "_key_size", "_value_size", "capacity", "keys", "values")
 
     def __init__(self, fd: int, key_size: int, value_size: int, capacity: int) -> None:
         self._fd, self._key_size, self._value_size = fd, key_size, value_size
@@ -163,7 +187,8 @@ class BatchReader:
     def resize(self, capacity: int) -> None:
         """Room for `capacity` elements; what was read is gone."""
         self.capacity = capacity
-        self.keys, self.values = buffer(capacity * self._key_size), buffer(capacity * self._value_size)
+        self.keys, self.values = bytearray(capacity * self._key_size), bytearray(capacity * self._value_size)
+        self._addresses = _bytearray_address(self.keys), _bytearray_address(self.values)
 
     def read(self, first: bool, delete: bool = False) -> tuple[int, bool]:
         """Fill the buffers from the start (`first`) or from where the last call stopped: (elements, more to come).
@@ -174,7 +199,7 @@ class BatchReader:
         struct.pack_into(
             "=QQQQIIQQ", self._attr, 0,
             0 if first else ctypes.addressof(source), ctypes.addressof(target),
-            ctypes.addressof(self.keys), ctypes.addressof(self.values), self.capacity, self._fd, 0, 0,
+            *self._addresses, self.capacity, self._fd, 0, 0,
         )  # fmt: skip
         command = _MAP_LOOKUP_AND_DELETE_BATCH if delete else _MAP_LOOKUP_BATCH
         result = _syscall(_SYS_BPF, command, ctypes.addressof(self._attr), 56, 0, 0, 0)

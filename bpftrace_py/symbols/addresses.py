@@ -27,7 +27,7 @@ _DELETED = " (deleted)"
 class MappedFile:
     """A file (or the vDSO) that processes map. `path` is as the mapping process sees it."""
 
-    __slots__ = ("device", "inode", "last_pid", "number", "path")
+    __slots__ = ("device", "inode", "last_mapped", "last_pid", "number", "path")
 
     def __init__(self, number: int, device: int, inode: int, path: str) -> None:
         self.number = number
@@ -35,6 +35,7 @@ class MappedFile:
         self.inode = inode
         self.path = path
         self.last_pid = 0  # a process that mapped it: the way to the file if it is in another mount namespace
+        self.last_mapped = 0  # CLOCK_MONOTONIC, ns: a file that was changed later is another one
 
 
 class Mapping(NamedTuple):
@@ -186,7 +187,9 @@ class AddressSpaces:
 
     # --- what the sideband tells
 
-    def mapped(self, pid: int, start: int, end: int, offset: int, device: int, inode: int, path: bytes) -> None:
+    def mapped(
+        self, pid: int, start: int, end: int, offset: int, device: int, inode: int, path: bytes, moment: int
+    ) -> None:
         if not _has_symbols(inode, path):
             return
         process = self._processes.get(pid)
@@ -194,7 +197,7 @@ class AddressSpaces:
             self.observe(pid)
             return
         program = process.programs[-1]
-        entry = _PACKED.pack(start, end, offset, self._file(device, inode, path, pid))
+        entry = _PACKED.pack(start, end, offset, self._file(device, inode, path, pid, moment))
         if entry not in program.packed and len(program.packed) < _MAPPINGS_KEPT * _PACKED.size:
             program.packed += entry
             process.version += 1
@@ -237,6 +240,7 @@ class AddressSpaces:
         except OSError:
             return None
         packed = []
+        now = time.monotonic_ns()
         for line in text.splitlines():
             # start-end perms offset major:minor inode  path
             fields = line.split(None, 5)
@@ -246,7 +250,7 @@ class AddressSpaces:
             major, _, minor = fields[3].partition(b":")
             inode, path = int(fields[4]), _unescape(fields[5])
             if _has_symbols(inode, path):
-                number = self._file(os.makedev(int(major, 16), int(minor, 16)), inode, path, pid)
+                number = self._file(os.makedev(int(major, 16), int(minor, 16)), inode, path, pid, now)
                 packed.append(_PACKED.pack(int(start, 16), int(end, 16), int(fields[2], 16), number))
         if not packed:
             return None
@@ -254,13 +258,13 @@ class AddressSpaces:
         process.scanned = time.monotonic()
         return process
 
-    def _file(self, device: int, inode: int, path: bytes, pid: int) -> int:
+    def _file(self, device: int, inode: int, path: bytes, pid: int, moment: int) -> int:
         key = (device, inode, path)
         number = self._file_numbers.get(key)
         if number is None:
             number = self._file_numbers[key] = len(self.files)
             self.files.append(MappedFile(number, device, inode, os.fsdecode(path).removesuffix(_DELETED)))
-        self.files[number].last_pid = pid
+        self.files[number].last_pid, self.files[number].last_mapped = pid, moment
         return number
 
 

@@ -44,7 +44,10 @@ _TIME = struct.Struct("=Q")
 class Listener(Protocol):
     """Who hears of the records, in the order in which things happened."""
 
-    def mapped(self, pid: int, start: int, end: int, offset: int, device: int, inode: int, path: bytes) -> None: ...
+    def mapped(
+        self, pid: int, start: int, end: int, offset: int, device: int, inode: int, path: bytes, moment: int
+    ) -> None:
+        """At `moment` (CLOCK_MONOTONIC, ns)."""
 
     def executed(self, pid: int) -> None:
         """The process runs another program: what it had mapped is gone."""
@@ -166,7 +169,7 @@ class Sideband:
         if record.type == _RECORD_MMAP2:
             pid, _, start, length, offset, major, minor, inode, _, _, _ = _MMAP2_BODY.unpack_from(body)
             path = body[_MMAP2_BODY.size :].split(b"\0", 1)[0]
-            listener.mapped(pid, start, start + length, offset, os.makedev(major, minor), inode, path)
+            listener.mapped(pid, start, start + length, offset, os.makedev(major, minor), inode, path, record.time)
         elif record.type == _FORK:
             pid, parent, _, _ = _TASK_BODY.unpack_from(body)
             if pid != parent:

@@ -46,4 +46,4 @@ def decode(value: bytes) -> tuple[int, ...]:
     words = array("Q", value[: len(value) & ~7])
     if not words:
         return ()
-    return tuple(words[1 : 1 + min(words[0], len(words) - 1)])
+    return tuple(words[1 : 1 + words[0]])

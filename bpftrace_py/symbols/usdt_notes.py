@@ -105,16 +105,9 @@ def parse_arguments(
         yield UsdtArgument(int(size), signed, kind, written, value, register, shift, index, scale)
 
 
-def _split(text: str) -> Iterator[str]:
-    """Split at blanks, but not those inside of `[sp, 12]`."""
-    word, depth = "", 0
-    for character in text + " ":
-        depth += (character in "([") - (character in ")]")
-        if character != " " or depth > 0:
-            word += character
-        elif word:
-            yield word
-            word = ""
+def _split(text: str) -> list[str]:
+    """The arguments' texts. Blanks separate them, but also stand inside of `[sp, 12]`: the next one begins with a size."""
+    return [piece.strip() for piece in re.split(r"\s+(?=-?[0-9]+f?@)", text.strip()) if piece]
 
 
 def _as_integer(value: int, size: int, signed: bool) -> int:

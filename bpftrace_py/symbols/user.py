@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from bpftrace_py.symbols.addresses import AddressSpaces, Mapping, Program
+from bpftrace_py.symbols.addresses import AddressSpaces, MappedFile, Mapping, Program
 
 _JIT_MAP_BYTES = 64 << 20
 _RECHECK = 1.0  # seconds between two looks at the map of a JIT compiler
@@ -167,34 +167,45 @@ class UserSymbols:
 def _ways_to(pid: int, mapping: Mapping) -> Iterator[tuple[str, str]]:
     """Where the file of a mapping may be reached now: (path, root that it is under), the best first.
 
-    The device number is not always that of stat(2) (btrfs, overlayfs), the inode's is.
+    The device number is not always that of stat(2) (btrfs, overlayfs), the inode's is. A new file can have got the
+    inode of one that was deleted: what was changed after it was last mapped is only believed where the mapping itself
+    leads.
     """
     file = mapping.file
     if file.path == "[vdso]":
         yield from _own_vdso()
         return
-    here = _identity(file.path)
+    here = _unchanged(file.path, file)
     if here == (file.device, file.inode):
         yield file.path, ""
     processes = dict.fromkeys((pid, file.last_pid))
     for each in processes:
         root = f"/proc/{each}/root"
-        if (_identity(root + file.path) or (0, 0))[1] == file.inode:
+        if _unchanged(root + file.path, file):
             yield root + file.path, root
     for each in processes:
         for link in (f"/proc/{each}/map_files/{mapping.start:x}-{mapping.end:x}", f"/proc/{each}/exe"):
-            if (_identity(link) or (0, 0))[1] == file.inode:
+            if _inode(link) == file.inode:
                 yield link, f"/proc/{each}/root"
-    if here is not None and here[1] == file.inode:
+    if here is not None:
         yield file.path, ""
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _unchanged(path: str, file: MappedFile) -> tuple[int, int] | None:
+    """Device and inode of `path` if it has the inode that was mapped, and has not been changed since."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
-    return status.st_dev, status.st_ino
+    changed = status.st_ctime_ns - (time.time_ns() - time.monotonic_ns())
+    return (status.st_dev, status.st_ino) if status.st_ino == file.inode and changed <= file.last_mapped else None
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
 
 
 def _own_vdso() -> Iterator[tuple[str, str]]:

@@ -179,7 +179,9 @@ class _Parser:
             return
         if not self._beside_bad_character(token):
             self._report(token, expected)
-        if in_block:
+        if len(self._diagnostics.reported) >= Diagnostics.LIMIT:
+            self._next = len(self._tokens)
+        elif in_block:
             self._skip_statement()
         else:
             self._skip_probe()

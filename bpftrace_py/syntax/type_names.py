@@ -5,7 +5,7 @@ The grammar sees one `TYPE` token for a whole type, and `TYPE_OPEN` for the pare
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bpftrace_py.source import Span
 from bpftrace_py.syntax.ast import TypeName
@@ -28,11 +28,14 @@ _OPERAND_STARTS = frozenset(
 _NO_CAST_BEHIND = frozenset(("IDENTIFIER", "IF", "WHILE", "UNROLL"))  # the parenthesis of a call or a condition
 
 
-class _Match(NamedTuple):
-    words: list[str]
-    pointers: int
-    dimensions: list[int | None]
-    end: int  # index of the token behind the type
+class _Match:
+    """A type and `end`, the index of the token behind it."""
+
+    def __init__(self, words: list[str], pointers: int, dimensions: list[int | None], end: int) -> None:
+        self.words = words
+        self.pointers = pointers
+        self.dimensions = dimensions
+        self.end = end
 
     @property
     def certain(self) -> bool:

@@ -183,7 +183,7 @@ def test_a_program_that_was_replaced_has_no_wrong_names(build, resolver):
     path = build("replaced")
     ((pid, _, address),) = run(path)
     os.unlink(path)
-    build("replaced", text="int other_function(int a) { return a; } int main(void) { return other_function(0); }")
+    build("replaced", text=PROGRAM.replace("traced_function", "other_function"))  # perhaps with the inode of the first
     assert resolver.user_symbol(address, pid, 0) == f"0x{address:x}"
 
 
@@ -195,6 +195,23 @@ def test_a_program_in_another_mount_namespace(build, resolver, tmp_path):
     assert not (tmp_path / "inside").exists()
     found = resolver._user_names.find(pid, address)
     assert found == (name, 1, f"{tmp_path}/inside")
+    process.communicate("\n")
+
+
+def test_a_library_that_only_a_namespace_has(build, resolver, tmp_path):
+    """The process that told of it has gone with its maps; another one still leads to the file."""
+    path, library = build("program"), build("late.so", "-shared", "-fPIC", text="int late_function(void) { return 1; }")
+    inside = f"{tmp_path}/late.so"
+    script = (
+        f"mount -t tmpfs none {tmp_path} && cp {library} {inside} && {path} dlopen {inside}"
+        f" && LD_PRELOAD={inside} exec {path} wait"
+    )
+    process = talking("unshare", "-m", "sh", "-c", script)
+    pid, _, _ = parse(process.stdout.readline())
+    _, name, address = parse(process.stdout.readline())
+    process.stdout.readline()
+    assert not os.path.exists(f"/proc/{pid}")
+    assert resolver.user_symbol(address, pid, 0) == name
     process.communicate("\n")
 
 

@@ -23,10 +23,14 @@ def program_of(spaces: AddressSpaces, pid: int, address: int) -> str | None:
     return f"{found.file.path}+{address - found.start + found.offset:x}" if found else None
 
 
+def mapped(spaces: AddressSpaces, *arguments) -> None:
+    spaces.mapped(*arguments, 1_000_000_000)
+
+
 def started(spaces: AddressSpaces, pid: int, path: bytes, start: int, parent: int = 1) -> None:
     spaces.forked(pid, parent)
     spaces.executed(pid)
-    spaces.mapped(pid, start, start + 0x1000, 0x2000, DEVICE, len(path), path)
+    mapped(spaces, pid, start, start + 0x1000, 0x2000, DEVICE, len(path), path)
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def test_a_process_that_has_gone(spaces):
 def test_a_fork_has_its_parent_s_mappings_and_goes_its_own_way(spaces):
     started(spaces, A, b"/bin/parent", 0x10000)
     spaces.forked(B, A)
-    spaces.mapped(B, 0x50000, 0x51000, 0, DEVICE, 5, b"/lib/own")
+    mapped(spaces, B, 0x50000, 0x51000, 0, DEVICE, 5, b"/lib/own")
     spaces.exited(A)
     assert program_of(spaces, B, 0x10000) == "/bin/parent+2000"
     assert program_of(spaces, B, 0x50000) == "/lib/own+0"
@@ -57,16 +61,16 @@ def test_a_fork_has_its_parent_s_mappings_and_goes_its_own_way(spaces):
 def test_stacks_from_before_and_after_exec(spaces):
     started(spaces, A, b"/bin/shell", 0x10000)
     spaces.executed(A)
-    spaces.mapped(A, 0x80000, 0x81000, 0, DEVICE, 9, b"/bin/cat")
+    mapped(spaces, A, 0x80000, 0x81000, 0, DEVICE, 9, b"/bin/cat")
     assert program_of(spaces, A, 0x10000) == "/bin/shell+2000"
     assert program_of(spaces, A, 0x80001) == "/bin/cat+1"
 
 
 def test_the_program_with_most_addresses_wins_and_the_newer_one_of_two_equals(spaces):
     started(spaces, A, b"/bin/old", 0x10000)
-    spaces.mapped(A, 0x20000, 0x21000, 0, DEVICE, 1, b"/lib/libc")
+    mapped(spaces, A, 0x20000, 0x21000, 0, DEVICE, 1, b"/lib/libc")
     spaces.executed(A)
-    spaces.mapped(A, 0x20000, 0x21000, 0, DEVICE, 2, b"/lib/other")
+    mapped(spaces, A, 0x20000, 0x21000, 0, DEVICE, 2, b"/lib/other")
     process = spaces.process(A, ())
     old, new = process.programs[-2:]
     assert spaces.choose_program(process, (0x20000, 0x10000)) is old
@@ -76,7 +80,7 @@ def test_the_program_with_most_addresses_wins_and_the_newer_one_of_two_equals(sp
 
 def test_a_newer_mapping_hides_an_older_one(spaces):
     started(spaces, A, b"/bin/a", 0x10000)
-    spaces.mapped(A, 0x10800, 0x10900, 0, DEVICE, 7, b"/lib/new")
+    mapped(spaces, A, 0x10800, 0x10900, 0, DEVICE, 7, b"/lib/new")
     assert program_of(spaces, A, 0x10810) == "/lib/new+10"
     assert program_of(spaces, A, 0x10900) == "/bin/a+2900"
 
@@ -93,9 +97,9 @@ def test_a_number_used_again(spaces):
 def test_the_version_changes_with_the_meaning_of_addresses(spaces):
     started(spaces, A, b"/bin/a", 0x10000)
     seen = {spaces.process(A, ()).version}
-    spaces.mapped(A, 0x20000, 0x21000, 0, DEVICE, 1, b"/lib/libc")
+    mapped(spaces, A, 0x20000, 0x21000, 0, DEVICE, 1, b"/lib/libc")
     seen.add(spaces.process(A, ()).version)
-    spaces.mapped(A, 0x20000, 0x21000, 0, DEVICE, 1, b"/lib/libc")  # as mprotect(2) makes the kernel say it again
+    mapped(spaces, A, 0x20000, 0x21000, 0, DEVICE, 1, b"/lib/libc")  # as mprotect(2) makes the kernel say it again
     seen.add(spaces.process(A, ()).version)
     assert len(seen) == 2
     spaces.executed(A)
@@ -105,13 +109,13 @@ def test_the_version_changes_with_the_meaning_of_addresses(spaces):
 @pytest.mark.parametrize("path", [b"//anon", b"[heap]", b"[stack]", b"[vsyscall]", b"anon_inode:x", b""])
 def test_memory_without_symbols_is_not_kept(spaces, path):
     started(spaces, A, b"/bin/a", 0x10000)
-    spaces.mapped(A, 0x20000, 0x21000, 0, 0, 0, path)
+    mapped(spaces, A, 0x20000, 0x21000, 0, 0, 0, path)
     assert program_of(spaces, A, 0x20000) is None
 
 
 def test_the_vdso_is_kept_and_deleted_files_have_their_name(spaces):
     started(spaces, A, b"/bin/a (deleted)", 0x10000)
-    spaces.mapped(A, 0x20000, 0x22000, 0, 0, 0, b"[vdso]")
+    mapped(spaces, A, 0x20000, 0x22000, 0, 0, 0, b"[vdso]")
     assert program_of(spaces, A, 0x20010) == "[vdso]+10"
     assert program_of(spaces, A, 0x10000) == "/bin/a+2000"
 
@@ -129,7 +133,7 @@ def test_a_number_keeps_few_programs(spaces):
     spaces.forked(A, 1)
     for number in range(50):
         spaces.executed(A)
-        spaces.mapped(A, 0x10000 * (number + 1), 0x10000 * (number + 1) + 16, 0, DEVICE, 1, b"/bin/%d" % number)
+        mapped(spaces, A, 0x10000 * (number + 1), 0x10000 * (number + 1) + 16, 0, DEVICE, 1, b"/bin/%d" % number)
     assert len(spaces.process(A, ()).programs) == 4
     assert program_of(spaces, A, 0x10000 * 50) == "/bin/49+0"
 
@@ -138,12 +142,12 @@ def test_a_process_that_maps_for_ever_is_bounded(spaces, monkeypatch):
     monkeypatch.setattr(addresses, "_MAPPINGS_KEPT", 10)
     started(spaces, A, b"/bin/a", 0x10000)
     for number in range(100):
-        spaces.mapped(A, 0x100000 + number * 16, 0x100010 + number * 16, 0, DEVICE, 1, b"/jit")
+        mapped(spaces, A, 0x100000 + number * 16, 0x100010 + number * 16, 0, DEVICE, 1, b"/jit")
     assert len(spaces.process(A, ()).programs[-1].entries()) == 10
 
 
 def test_records_of_an_unknown_process_are_no_trouble(spaces):
-    spaces.mapped(A, 0x10000, 0x11000, 0, DEVICE, 1, b"/bin/a")
+    mapped(spaces, A, 0x10000, 0x11000, 0, DEVICE, 1, b"/bin/a")
     spaces.exited(A)
     assert spaces.process(A, ()) is None
 

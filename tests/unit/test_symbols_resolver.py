@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 import time
@@ -11,6 +12,7 @@ import pytest
 from bpftrace_py.symbols import resolver as module
 from bpftrace_py.symbols.kernel import KernelSymbols
 from bpftrace_py.symbols.resolver import Resolver
+from bpftrace_py.symbols.stacks import StackReader
 from bpftrace_py.types import StackType
 
 BASE = 0xFFFFFFFF81000000
@@ -54,6 +56,19 @@ def test_kernel_stacks(resolver):
 def test_user_stacks_of_an_unknown_process(resolver):
     assert resolver.stack(StackType(True), 2, GONE, 0) == "0x5\n0"
     assert resolver.stack(StackType(True, "perf"), 2, GONE, 0) == "5 0x5 ([unknown])\n0 0 ([unknown])"
+
+
+def test_a_user_stack_whose_addresses_get_a_meaning(resolver):
+    """As when a process loads a library between two stacks that are equal."""
+    printf = ctypes.cast(ctypes.CDLL(None).printf, ctypes.c_void_p).value
+    resolver.user_stacks = StackReader(lambda stack: struct.pack("=2Q", 1, printf))
+    resolver.spaces.forked(GONE, GONE)
+    assert resolver.stack(StackType(True), 5, GONE, 0) == f"0x{printf:x}"
+    own = resolver.spaces.process(os.getpid(), ())
+    where = resolver.spaces.mapping(own.programs[-1], printf)
+    file = where.file
+    resolver.spaces.mapped(GONE, *where[:3], file.device, file.inode, os.fsencode(file.path), time.monotonic_ns())
+    assert resolver.stack(StackType(True), 5, GONE, 0).endswith("printf+0")
 
 
 def test_no_stack_and_a_lost_one(resolver):

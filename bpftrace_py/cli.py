@@ -1,0 +1,242 @@
+"""The command line: Click says what the options are, `command.py` does the work. Here are only usage and exit statuses.
+
+0: the session ran. 1: the program or the machine is at fault. 2: the command line is. 128 + n: ended by signal n.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import click
+
+    from bpftrace_py.diagnostics import BpftraceError
+
+NAME = "bpftrace-py"
+
+USAGE = f"""\
+USAGE:
+    {NAME} [options] filename
+    {NAME} [options] - <stdin input>
+    {NAME} [options] -e 'program'
+
+OPTIONS:
+    -B MODE        output buffering mode ('line', 'full', or 'none')
+    -f FORMAT      output format ('text' or 'json')
+    -o FILE        write the output to FILE
+    -d             dry run: the syntax tree and the generated C
+    -dd            dry run: the tree after each pass, and all of the C
+    -e 'program'   execute this program
+    -h, --help     show this help message
+    -I DIR         search DIR for included files
+    --include FILE include FILE before the program
+    -l [search]    list probes
+    -lv [search]   list probes with their arguments
+    -p PID         trace process PID: uprobe and usdt probes, and -l; end with it
+    -c 'CMD'       run CMD, trace it as -p does, and end with it
+    --usdt-file-activation
+                   activate USDT semaphores in every process that runs the file
+    --safe         refuse system(), signal() and what else acts on the machine
+    --unsafe       allow them (the default)
+    -q, --quiet    do not say how many probes are attached
+    -k             tell when a helper function fails in the kernel
+    -kk            the same, for reads of memory, too
+    -v             verbose messages
+    -V, --version  the version
+    --info         what this kernel and this machine can do
+    --no-warnings  no warnings about the program
+    --no-cache     compile anew, and keep nothing of it
+
+ENVIRONMENT:
+    BPFTRACE_STRLEN              [default: 64] bytes per str()
+    BPFTRACE_NO_CPP_DEMANGLE     [default: 0] disable C++ symbol demangling
+    BPFTRACE_MAP_KEYS_MAX        [default: 4096] keys a map has room for
+    BPFTRACE_CAT_BYTES_MAX       [default: 10240] bytes that cat() prints
+    BPFTRACE_MAX_PROBES          [default: 100000] probes a program may have
+    BPFTRACE_RING_BYTES          [default: 8388608] room for events not yet printed
+    BPFTRACE_LOG_SIZE            [default: 16777216] bytes of the verifier's log
+    BPFTRACE_STACK_MODE          [default: bpftrace] how stacks print: bpftrace, perf or raw
+    BPFTRACE_PRINT_MAPS_ON_EXIT  [default: 1] print the maps at the end
+    BPFTRACE_CACHE_USER_SYMBOLS  [default: 1] remember symbols of processes
+    BPFTRACE_BTF                 [default: the kernel's] a BTF file
+    BPFTRACE_KERNEL_SOURCE       [default: none] a kernel's source or headers, for #include
+    NO_COLOR                     [default: none] no colour in messages
+
+EXAMPLES:
+{NAME} -l '*sleep*'
+    list probes containing "sleep"
+{NAME} -e 'kprobe:do_nanosleep {{ printf("PID %d sleeping...\\n", pid); }}'
+    trace processes calling sleep
+{NAME} -e 'tracepoint:raw_syscalls:sys_enter {{ @[comm] = count(); }}'
+    count syscalls by process name
+"""
+
+
+def make_command() -> click.Command:
+    """The options. Click is imported here: `--version` of a package should not wait for it, nor should a test of `USAGE`."""
+    import click
+
+    def flag(*names: str) -> click.Option:
+        return click.Option(names, is_flag=True)
+
+    options: list[click.Parameter] = [
+        click.Option(("-B", "buffering"), type=click.Choice(("line", "full", "none")), default="line"),
+        click.Option(("-f", "format_"), type=click.Choice(("text", "json")), default="text"),
+        click.Option(("-o", "output")),
+        click.Option(("-d", "debug"), count=True),
+        click.Option(("-e", "program")),
+        flag("-h", "--help", "help_"),
+        click.Option(("-I", "include_directories"), multiple=True),
+        click.Option(("--include", "include"), multiple=True),
+        flag("-l", "list_"),
+        click.Option(("-p", "pid"), type=click.IntRange(1)),
+        click.Option(("-c", "command")),
+        flag("--usdt-file-activation", "usdt_file_activation"),
+        flag("--safe", "safe"),
+        flag("--unsafe", "unsafe"),
+        flag("-q", "--quiet", "quiet"),
+        click.Option(("-k", "helper_errors"), count=True),
+        click.Option(("-v", "verbose"), count=True),
+        flag("-V", "--version", "version"),
+        flag("--info", "info"),
+        flag("--no-warnings", "no_warnings"),
+        flag("--no-cache", "no_cache"),
+        click.Argument(("arguments",), nargs=-1, type=click.UNPROCESSED),
+    ]
+    return click.Command(NAME, params=options, callback=_dispatch, add_help_option=False)
+
+
+def _dispatch(**values: Any) -> int:
+    from bpftrace_py import command
+
+    if values["help_"]:
+        sys.stdout.write(USAGE)
+        return 0
+    if values["version"]:
+        from bpftrace_py.version import __version__
+
+        sys.stdout.write(f"{NAME} {__version__}\n")
+        return 0
+    for name in ("help_", "version"):
+        del values[name]
+    options = command.Options(**values)
+    if options.info:
+        return command.info()
+    if options.list_:
+        return command.list_probes(options)
+    if options.program is None and not options.arguments:
+        sys.stderr.write(USAGE)
+        return 1
+    if options.debug:
+        return command.debug(options)
+    return command.run(options)
+
+
+def split_shebang(arguments: list[str]) -> list[str]:
+    """The kernel hands all that follows the interpreter in a `#!` line over as one argument, before the script's name."""
+    if len(arguments) < 2 or not arguments[0].startswith("-") or " " not in arguments[0]:
+        return arguments
+    try:
+        with open(arguments[1], "rb") as script:
+            first = os.fsdecode(script.readline(4096))
+    except OSError:
+        return arguments
+    if not first.startswith("#!") or not first.rstrip().endswith(arguments[0].strip()):
+        return arguments
+    import shlex
+
+    try:
+        return shlex.split(arguments[0]) + arguments[1:]
+    except ValueError:
+        return arguments
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    gc.disable()  # until the session runs: what start-up makes stays
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until then, too, Ctrl-C ends us as it ends any command
+    _open_standard_streams()
+    from bpftrace_py.diagnostics import BpftraceError
+
+    words = split_shebang(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+        return status
+    except BpftraceError as error:
+        _report(error, verbose=_is_verbose(words))
+        return error.exit_code
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, never a traceback
+        return _report_bug(error, verbose=_is_verbose(words))
+
+
+def _run(words: list[str]) -> int:
+    import click
+
+    try:
+        status: int = make_command().main(words, prog_name=NAME, standalone_mode=False)
+    except click.UsageError as error:
+        from bpftrace_py import messages
+        from bpftrace_py.diagnostics import host_error
+
+        problem = error.format_message().rstrip(".")
+        hint = f"{NAME} -h shows the options"
+        if isinstance(error, click.NoSuchOption):
+            hint += "; write -- before those that are meant for the script"
+        usage = host_error(messages.BAD_USAGE, problem=problem[:1].lower() + problem[1:], hint=hint)
+        usage.exit_code = 2
+        raise usage from error
+    return status
+
+
+def _is_verbose(words: list[str]) -> bool:
+    return "-v" in words
+
+
+def _report(error: BpftraceError, verbose: bool) -> None:
+    from bpftrace_py import command
+
+    command.print_diagnostics(error.diagnostics)
+    log = getattr(error, "log", "")
+    if verbose and log:
+        command.write_error(log)
+
+
+def _report_bug(error: Exception, verbose: bool) -> int:
+    from bpftrace_py import command, messages
+    from bpftrace_py.diagnostics import host_error
+
+    hint = None if verbose else "the same command with -v shows where"
+    command.print_diagnostics(host_error(messages.OUR_BUG, kind=type(error).__name__, text=error, hint=hint).diagnostics)
+    if verbose:
+        import traceback
+
+        command.write_error("".join(traceback.format_exception(error)))
+    return 1
+
+
+def _open_standard_streams() -> None:
+    """Where our caller has closed a standard stream, its number would be given to the next file that is opened."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if fd != 2 else os.O_WRONLY)  # takes the lowest number: this one
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _silence_stdout() -> None:
+    """What Python still has for standard output would raise again when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

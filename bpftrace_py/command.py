@@ -1,0 +1,375 @@
+"""What the command does for each kind of use: run a program, show what it compiles to, list probes, tell of the machine."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bpftrace_py import messages
+from bpftrace_py.diagnostics import Diagnostic, Diagnostics, host_error
+from bpftrace_py.source import Source
+
+if TYPE_CHECKING:
+    from bpftrace_py.codegen.unit import Unit
+    from bpftrace_py.config import Config
+    from bpftrace_py.output.base import Output
+    from bpftrace_py.output.values import Texts
+    from bpftrace_py.runtime.child import Child
+    from bpftrace_py.runtime.loader import Loaded
+    from bpftrace_py.runtime.session import Session
+
+ATTACHED = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # the variable that asks for it, and what is printed
+SCRIPT_LIMIT = 64 << 20  # bytes
+_GARBAGE_EVERY = 100_000  # allocations: events come and go without cycles, so looking for those finds little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The command line. Names and meanings are those of `cli.py`; `arguments` are the script's name (unless `program`
+    is given) and its parameters."""
+
+    buffering: str = "line"
+    format_: str = "text"
+    output: str | None = None
+    debug: int = 0
+    program: str | None = None
+    include_directories: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    list_: bool = False
+    pid: int | None = None
+    command: str | None = None
+    usdt_file_activation: bool = False
+    safe: bool = False
+    unsafe: bool = False
+    quiet: bool = False
+    helper_errors: int = 0
+    verbose: int = 0
+    info: bool = False
+    no_warnings: bool = False
+    no_cache: bool = False
+    arguments: tuple[str, ...] = ()
+
+    def config(self, pid: int | None = None) -> Config:
+        """The `Config` of these options and the environment. Raises `HostError` for a variable that makes no sense."""
+        from bpftrace_py.config import from_environment
+
+        return from_environment(
+            os.environ,
+            safe=self.safe,
+            helper_errors=self.helper_errors > 0,
+            parameters=self.arguments if self.program is not None else self.arguments[1:],
+            pid=self.pid if pid is None else pid,
+            include=self.include,
+            include_directories=self.include_directories,
+        )
+
+    def source(self) -> Source:
+        """The program's text. Raises `HostError` if its file cannot be read."""
+        if self.program is not None:
+            return Source(self.program)
+        name = self.arguments[0]
+        return Source(read_script(name), "stdin" if name == "-" else name)
+
+
+# --- messages
+
+
+def write_error(text: str) -> None:
+    """A line on standard error. One that cannot be written is dropped: there is nowhere left to say so."""
+    data = memoryview(text.encode("utf-8", "surrogateescape") + b"\n")
+    try:
+        while data:
+            data = data[os.write(2, data) :]
+    except OSError:
+        pass
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """To standard error, in colour where that is a terminal and NO_COLOR is not set."""
+    color = os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    for diagnostic in diagnostics:
+        write_error(diagnostic.render(color))
+
+
+# --- input and output
+
+
+def read_script(name: str) -> str:
+    """The text of a script, `-` for standard input. Bytes that are not UTF-8 become surrogate escapes."""
+    try:
+        fd = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = _read_all(fd, SCRIPT_LIMIT + 1)
+        finally:
+            if fd:
+                os.close(fd)
+    except (OSError, ValueError) as error:
+        reason = error.strerror or "" if isinstance(error, OSError) else "its name has a NUL character"
+        shown = "on standard input" if name == "-" else name
+        raise host_error(messages.SCRIPT_UNREADABLE, name=shown, reason=reason[:1].lower() + reason[1:]) from error
+    if len(data) > SCRIPT_LIMIT:
+        raise host_error(messages.SCRIPT_TOO_LARGE, name=name, limit=SCRIPT_LIMIT)
+    if b"\0" in data:
+        raise host_error(messages.SCRIPT_NOT_TEXT, name=name)
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _read_all(fd: int, limit: int) -> bytes:
+    parts, size = [], 0
+    while size < limit and (part := os.read(fd, 1 << 20)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def open_output(name: str | None) -> int:
+    """The file descriptor for `-o`; standard output if there is no name.
+
+    For root, a symbolic link or a file that another user has put into a directory which all may write to is not touched.
+    """
+    if name is None:
+        return 1
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        try:
+            fd = os.open(name, flags | os.O_NOFOLLOW, 0o666)
+        except OSError:
+            # /dev/stdout and the like are links, too, but not somebody else's.
+            if not os.path.islink(name) or os.lstat(name).st_uid not in (0, os.geteuid()):
+                raise
+            fd = os.open(name, flags, 0o666)
+        try:
+            _check_and_empty(fd, name)
+        except BaseException:
+            os.close(fd)
+            raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror or "" if isinstance(error, OSError) else "its name has a NUL character"
+        raise host_error(messages.OUTPUT_UNWRITABLE, name=name, reason=reason[:1].lower() + reason[1:]) from error
+    return fd
+
+
+def _check_and_empty(fd: int, name: str) -> None:
+    import stat
+
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        return
+    directory = os.stat(os.path.dirname(name) or ".")
+    if status.st_uid not in (os.geteuid(), directory.st_uid) and directory.st_mode & stat.S_IWOTH:
+        raise PermissionError(1, "it is another user's, in a directory that all may write to")
+    os.ftruncate(fd, 0)
+
+
+# --- kinds of use
+
+
+def info() -> int:
+    """`--info`."""
+    from bpftrace_py.runtime.information import information
+
+    sys.stdout.write(information())
+    return 0
+
+
+def list_probes(options: Options) -> int:
+    """`-l [search]`. Streams."""
+    from bpftrace_py.live_host import LiveHost
+    from bpftrace_py.output.base import Writer
+    from bpftrace_py.probes.listing import list_probes as probes
+
+    if len(options.arguments) > 1:
+        usage = host_error(messages.BAD_USAGE, problem="-l takes one search term", hint="put it in quotes: -l 'tracepoint:*'")
+        usage.exit_code = 2
+        raise usage
+    config = options.config()
+    search = options.arguments[0] if options.arguments else options.program
+    writer = Writer(1, "full")
+    for line in probes(search, LiveHost(config.btf_path), config, options.verbose > 0):
+        writer.write(line.encode("utf-8", "surrogateescape") + b"\n")
+    writer.flush()
+    return 0
+
+
+def debug(options: Options) -> int:
+    """`-d`: the syntax tree and the C. `-dd`: the tree after each pass, and all that clang sees."""
+    from bpftrace_py.compiler import compile_source
+    from bpftrace_py.live_host import LiveHost
+    from bpftrace_py.output.base import Writer
+    from bpftrace_py.syntax import ast
+    from bpftrace_py.syntax.printer import dump
+
+    writer = Writer(1, "full")
+
+    def show(text: str) -> None:
+        writer.write(text.encode("utf-8", "surrogateescape"))
+
+    def on_pass(name: str, program: ast.Program) -> None:
+        if options.debug > 1:
+            show(f"AST after: {name}\n-------------------\n{dump(program)}\n")
+        elif name == "parser":
+            show(dump(program) + "\n")
+
+    config = options.config()
+    try:
+        unit = compile_source(
+            options.source(), config, LiveHost(config.btf_path), on_pass=on_pass, on_warning=_warnings_of(options)
+        )
+        if options.debug > 1:
+            show(prelude() + "\n")
+        show(unit.c_source)
+    finally:
+        writer.flush()
+    return 0
+
+
+def prelude() -> str:
+    """The C that stands before every generated program."""
+    from importlib.resources import files
+
+    return files("bpftrace_py.codegen").joinpath("include/linux/kconfig.h").read_text(encoding="utf-8")
+
+
+def _warnings_of(options: Options) -> Callable[[Diagnostics], None]:
+    def tell(diagnostics: Diagnostics) -> None:
+        if not options.no_warnings:
+            print_diagnostics(diagnostics.warnings)
+
+    return tell
+
+
+def run(options: Options) -> int:
+    """Compile and run the program: the exit status."""
+    from bpftrace_py.runtime.features import Features
+
+    if not Features().privileged:  # before compiling: without rights, tracefs cannot be read and no tracepoint is found
+        raise host_error(messages.NOT_PERMITTED, hint="run it as root, or by sudo" if os.geteuid() else None)
+    source = options.source()
+    config = options.config()
+    child = process = None
+    try:
+        if options.pid is not None:
+            from bpftrace_py.runtime.child import open_process
+
+            process = open_process(options.pid)
+        if options.command is not None:
+            from bpftrace_py.runtime.child import Child
+
+            child = Child(options.command)
+            config = options.config(child.pid)
+        return _Run(options, source, config, child, process).run()
+    finally:
+        if child is not None:
+            child.close()
+
+
+class _Run:
+    """A program on its way from text to its last map."""
+
+    def __init__(
+        self, options: Options, source: Source, config: Config, child: Child | None, process: int | None
+    ) -> None:
+        self._options = options
+        self._source = source
+        self._config = config
+        self._child = child
+        self._process = process
+
+    def run(self) -> int:
+        from bpftrace_py.compiler import compile_source
+        from bpftrace_py.live_host import LiveHost
+
+        unit = compile_source(
+            self._source, self._config, LiveHost(self._config.btf_path), on_warning=_warnings_of(self._options)
+        )
+        output = open_output(self._options.output)
+        status = self._session(unit, output)
+        if output != 1:
+            try:
+                os.close(output)
+            except OSError as error:  # some file systems tell only now that the disk is full
+                raise host_error(messages.OUTPUT_FAILED, reason=(error.strerror or str(error)).lower()) from error
+        return status
+
+    def _session(self, unit: Unit, output: int) -> int:
+        from bpftrace_py.runtime.event_loop import Signals
+        from bpftrace_py.runtime.session import Interrupted, OutputClosed, Session
+
+        cache = None
+        if not self._options.no_cache:
+            from bpftrace_py.runtime.cache import Cache
+
+            cache = Cache()
+        session = Session(
+            unit, self._config, lambda texts: self._make_output(texts, output), child=self._child, process=self._process,
+            cache=cache, warn=self._warn if self._options.format_ == "text" else None,
+        )  # fmt: skip
+        self._running = session
+        signals = Signals(session.stop, self._pass_on)
+        with signals:
+            try:
+                self._start_and_run(session)
+            except OutputClosed:
+                pass
+            except Interrupted:
+                return 128 + (signals.received or 0)
+            finally:
+                session.close()
+        return 0
+
+    def _start_and_run(self, session: Session) -> None:
+        session.start(quiet=self._options.quiet, on_loaded=self._loaded if self._options.verbose else None)
+        if os.environ.get(ATTACHED):
+            write_error(ATTACHED)
+        if self._options.verbose:
+            write_error("Running...")
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_EVERY)
+        gc.enable()
+        session.run()
+        session.finish()
+
+    def _make_output(self, texts: Texts, fd: int) -> Output:
+        from bpftrace_py.runtime.session import SessionWriter
+
+        writer = SessionWriter(fd, self._options.buffering)
+        if self._options.format_ == "json":
+            from bpftrace_py.output.json import JsonOutput
+
+            return JsonOutput(writer, texts)
+        from bpftrace_py.output.text import TextOutput
+
+        texts.escape = os.isatty(fd)
+        return TextOutput(writer, texts)
+
+    def _warn(self, diagnostic: Diagnostic) -> None:
+        self._running.output.writer.settle()  # it belongs behind what was printed before
+        print_diagnostics((diagnostic,))
+
+    def _pass_on(self, number: int) -> None:
+        """A terminal sends Ctrl-C to the command of -c, too; a `kill` of this process does not."""
+        if self._child is not None and not _is_in_foreground():
+            self._child.signal(number)
+
+    def _loaded(self, loaded: Loaded) -> None:
+        from bpftrace_py.runtime.information import describe_loaded
+
+        write_error(describe_loaded(loaded))
+
+
+def _is_in_foreground() -> bool:
+    """Whether we are in the process group to which our terminal sends Ctrl-C."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
