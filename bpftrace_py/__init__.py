@@ -1,0 +1,60 @@
+"""bpftrace-py: the bpftrace language on BCC.
+
+    unit = bpftrace_py.transpile("BEGIN { @x = 1; }")     # pure: neither root nor BCC
+    print(unit.c_source)
+
+    with bpftrace_py.trace("interval:ms:100 { @ = count(); }") as session:
+        session.run(seconds=1)
+    print(session.maps[""])
+
+Everything is imported when it is first used: `import bpftrace_py` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpftrace_py.version import __version__
+
+if TYPE_CHECKING:
+    from bpftrace_py.config import Config as Config
+    from bpftrace_py.diagnostics import BpftraceError as BpftraceError
+    from bpftrace_py.diagnostics import CompileError as CompileError
+    from bpftrace_py.diagnostics import Diagnostic as Diagnostic
+    from bpftrace_py.diagnostics import HostError as HostError
+    from bpftrace_py.diagnostics import InternalError as InternalError
+    from bpftrace_py.library import TraceSession as TraceSession
+    from bpftrace_py.library import trace as trace
+    from bpftrace_py.library import transpile as transpile
+    from bpftrace_py.results import Average as Average
+    from bpftrace_py.results import Bucket as Bucket
+    from bpftrace_py.results import Event as Event
+    from bpftrace_py.results import Histogram as Histogram
+    from bpftrace_py.results import Stats as Stats
+
+_WHERE = {
+    "Average": "results", "BpftraceError": "diagnostics", "Bucket": "results", "CompileError": "diagnostics",
+    "Config": "config", "Diagnostic": "diagnostics", "Event": "results", "Histogram": "results",
+    "HostError": "diagnostics", "InternalError": "diagnostics", "Stats": "results", "TraceSession": "library",
+    "trace": "library", "transpile": "library",
+}  # fmt: skip
+
+__all__ = [
+    "Average", "BpftraceError", "Bucket", "CompileError", "Config", "Diagnostic", "Event", "Histogram", "HostError",
+    "InternalError", "Stats", "TraceSession", "__version__", "trace", "transpile",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    module = _WHERE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return 0
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, never a traceback
+    except Exception as error:  # the last line of defence: a sentence, never a traceback
         return _report_bug(error, verbose=_is_verbose(words))
 
 

@@ -141,8 +141,8 @@ def compiler_headers() -> dict[str, str]:
         "stdbool.h": "#ifndef bool\n#define bool _Bool\n#define true 1\n#define false 0\n#endif\n",
         "stdalign.h": "#define alignas _Alignas\n#define alignof _Alignof\n",
         "stdnoreturn.h": "#define noreturn _Noreturn\n",
-        # glibc's limits.h takes the rest from here with include_next, and is found first where there is one.
-        "limits.h": "#ifndef __bpftrace_limits\n#define __bpftrace_limits\n" + _LIMITS + _next("limits.h") + "#endif\n",
+        # glibc's limits.h wants to include this one in turn, unless it knows by the guard that it was here.
+        "limits.h": "#ifndef _GCC_LIMITS_H_\n#define _GCC_LIMITS_H_\n" + _LIMITS + _next("limits.h") + "#endif\n",
         "float.h": "#define DBL_MAX __DBL_MAX__\n#define FLT_MAX __FLT_MAX__\n",
     }
 

@@ -3,7 +3,7 @@
 The file gives each field's place, size and sign; the declared C type tells the rest: what is a pointer and to what,
 what is text, what is an array. Sizes and signs are taken from the file, with one exception: the files of system calls
 (`syscalls:sys_enter_*`) give every argument as 8 unsigned bytes, since a register is what the kernel saved. There the
-declared type decides the sign, and the width of the few typedefs in `_NARROW_ARGUMENTS`.
+declared type decides: the upper half of a register that holds an int means nothing.
 """
 
 from __future__ import annotations
@@ -48,12 +48,6 @@ INTEGERS: dict[str, tuple[int, bool]] = {
     "timer_t": (4, True), "rwf_t": (4, True), "qid_t": (4, False), "sa_family_t": (2, False),
 }  # fmt: skip
 
-# Arguments of system calls that Debian's bpftrace 0.17 reads no wider than their type, unlike `int` or `u32`.
-_NARROW_ARGUMENTS = frozenset(
-    ("umode_t", "key_t", "key_serial_t", "mqd_t", "clockid_t", "timer_t", "rwf_t", "qid_t", "__s32", "__u32")
-)
-# ... and those that it reads as 64 unsigned bits, though they are signed.
-_UNSIGNED_ARGUMENTS = frozenset(("pid_t",))
 _POINTER_TYPEDEFS: dict[str, Type] = {
     "cap_user_header_t": RecordType("struct __user_cap_header_struct"),
     "cap_user_data_t": RecordType("struct __user_cap_data_struct"),
@@ -206,9 +200,7 @@ def _scalar(base: str, size: int, signed: bool | None, space: str, system_call: 
     enum = name if name.startswith("enum ") else None
     width, declared_signed = INTEGERS.get(name, (4, False) if enum else (size, False))
     if system_call and size == 8:
-        if enum or name in _NARROW_ARGUMENTS:
-            return IntegerType(width, declared_signed, enum)
-        return IntegerType(8, declared_signed and name not in _UNSIGNED_ARGUMENTS)
+        return IntegerType(width, declared_signed, enum)
     return IntegerType(size, declared_signed if signed is None else signed, enum)
 
 

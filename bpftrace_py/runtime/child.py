@@ -42,7 +42,7 @@ class Child:
         self._ptrace.restype = ctypes.c_long
         self._ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
         try:
-            self._process = subprocess.Popen(words, preexec_fn=self._before_exec)  # noqa: PLW1509 - see there
+            self._process = subprocess.Popen(words, preexec_fn=self._before_exec)
         except (OSError, subprocess.SubprocessError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be traced"
             raise host_error(messages.COMMAND_NOT_STARTED, command=words[0], reason=_lowered(reason)) from error

@@ -11,6 +11,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,10 +49,8 @@ class StopFlag:
 
     def wake(self) -> None:
         if self._write >= 0:
-            try:
+            with suppress(BlockingIOError):  # full of earlier calls: it is readable
                 os.write(self._write, b"\0")
-            except BlockingIOError:
-                pass  # full of earlier calls: it is readable
 
     @property
     def write_fd(self) -> int:
@@ -59,10 +58,8 @@ class StopFlag:
         return self._write
 
     def clear_wakes(self) -> None:
-        try:
+        with suppress(BlockingIOError):
             os.read(self.fd, 1 << 12)
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         write, self._write = self._write, -1
@@ -155,9 +152,10 @@ class EventLoop:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return
-            self._step(left)
+            self.step(left)
 
-    def _step(self, timeout: float | None) -> None:
+    def step(self, timeout: float | None = None) -> None:
+        """Handle what is there, then wait for more, at most `timeout` seconds."""
         drained = self.drain_some()
         if self._flag:
             return

@@ -260,8 +260,8 @@ class _Keyed:
         if reader is None:
             capacity = min(self._max_entries, max(64, _BATCH_BYTES // (self._key_size + self._value_size)))
             reader = self._reader = kernel.BatchReader(self._fd, self._key_size, self._value_size, capacity)
-        first, more = True, True
-        while more:
+        first, more, left = True, True, 4 * self._max_entries + reader.capacity
+        while more and left > 0:  # a program that stores faster than we read must not hold us
             try:
                 count, more = reader.read(first, delete)
             except OSError as error:
@@ -270,6 +270,7 @@ class _Keyed:
                 reader.resize(2 * reader.capacity)  # one of the hash table's own buckets has more keys than that
                 continue
             first = False
+            left -= count
             yield (
                 memoryview(reader.keys)[: count * self._key_size],
                 memoryview(reader.values)[: count * self._value_size],

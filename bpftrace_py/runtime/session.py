@@ -11,7 +11,6 @@ A session belongs to the thread that starts it. Another thread may call `request
 from __future__ import annotations
 
 import os
-import select
 import struct
 import time
 from collections.abc import Callable
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from bpftrace_py.runtime.child import Child
 
 _FAILURES_SHOWN = 10  # probes that are named when they could not be attached
-_CLOCK_MONOTONIC_SLOT, _CHILD_SLOT = 0, 1  # of `Unit.session`
+_START_SLOT, _CHILD_SLOT = 0, 1  # of `Unit.session`
 
 
 class OutputClosed(Exception):
@@ -195,7 +194,7 @@ class Session:
         if self.unit.session is not None:
             fd = self.loaded.map_fd(self.unit.session)
             pid = self._child.pid if self._child is not None else 0
-            for slot, value in ((_CLOCK_MONOTONIC_SLOT, time.monotonic_ns()), (_CHILD_SLOT, pid)):
+            for slot, value in ((_START_SLOT, time.monotonic_ns()), (_CHILD_SLOT, pid)):
                 kernel.map_update(fd, struct.pack("=I", slot), struct.pack("=Q", value))
 
     def _run_special(self, name: str) -> None:
@@ -254,18 +253,18 @@ class Session:
 
     # --- the end
 
-    def finish(self) -> None:
-        """Detach, run END, and print all maps."""
-        self.end()
+    def finish(self, print_maps: bool = True) -> None:
+        """Detach, run END, print all maps, and tell what was lost."""
+        self._end()
         self.output.end_of_events()
-        if self.config.print_maps_on_exit:
-            self.print_maps()
+        if print_maps and self.config.print_maps_on_exit:
+            self._print_maps()
         self.losses.finish(self._lost_before_end)
         if damaged := self.decoder.damaged:
             self.warn(warning(messages.DAMAGED_EVENTS, count=damaged))
         self.output.finish()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Detach, and handle what the probes and END have sent. Nothing follows but reading the maps."""
         assert self.attached is not None
         self.loop.drain_present()
@@ -275,12 +274,10 @@ class Session:
         self._run_special("END")
         self.loop.drain_all()
 
-    def print_maps(self) -> None:
-        """Every map that has elements, by name."""
+    def _print_maps(self) -> None:
+        """Every map, by name. One without elements leaves its empty line, as bpftrace does."""
         for script_map in sorted(self.unit.maps, key=lambda script_map: script_map.name):
-            elements = self.maps.read(script_map.name)
-            if elements:
-                self.output.map(script_map, elements)
+            self.output.map(script_map, self.maps.read(script_map.name))
 
     def close(self) -> None:
         """Give everything back, in the reverse order. A second call does nothing."""

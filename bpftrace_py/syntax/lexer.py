@@ -100,8 +100,8 @@ def t_ATTACH_POINT(t: Any) -> Any:
     lexer = t.lexer
     text: str = lexer.lexdata
     for word in DECLARATION_WORDS:
-        behind = t.lexpos + len(word)
-        if text.startswith(word, t.lexpos) and not ("_" + text[behind : behind + 1]).isidentifier():
+        behind = text[t.lexpos + len(word) : t.lexpos + len(word) + 1]
+        if text.startswith(word, t.lexpos) and not behind.isalnum() and behind != "_":
             t.type = "DECLARATION"
             t.value = scan_declaration(text, t.lexpos, word, lexer.diagnostics)
             break
@@ -119,7 +119,9 @@ t_PUNCTUATION = r"[!-~]"  # what is none of the above: `{`, `}`, `,` and `/`, or
 def t_code_STRING(t: Any) -> Any:
     lexer = t.lexer
     if lexer.lexdata[lexer.lexpos : lexer.lexpos + 1] != '"':
-        lexer.diagnostics.error(messages.UNTERMINATED_STRING, Span(t.lexpos, lexer.lexpos))
+        newline = lexer.lexdata.find("\n", lexer.lexpos)
+        end = newline if newline >= 0 else len(lexer.lexdata)
+        lexer.diagnostics.error(messages.UNTERMINATED_STRING, Span(t.lexpos, end))
         lexer.broken = True
         return t
     lexer.lexpos += 1

@@ -73,10 +73,8 @@ def mark_types(tokens: list[Token]) -> list[Token]:
 
 def _is_type(match: _Match, tokens: list[Token], before: str) -> bool:
     behind = tokens[match.end].type
-    if before == "SIZEOF":
-        return behind == ")" and match.certain
-    if before == "OFFSETOF":
-        return behind == "," and match.certain
+    if before in ("SIZEOF", "OFFSETOF"):
+        return behind in (")", ",") and match.certain
     if behind != ")":
         return False
     operand = tokens[match.end + 1].type if match.end + 1 < len(tokens) else ""

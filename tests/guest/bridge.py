@@ -72,7 +72,7 @@ class Bridge:
         tool = shlex.quote(os.environ.get("BPFTRACE_PY_TEST_COMMAND", ""))
         command = (
             f"export BPFTRACE_PY_TEST_COMMAND={tool}\n"
-            "export BPFTRACE_PY_IN_GUEST=1 PYTHONDONTWRITEBYTECODE=1\n"
+            "export BPFTRACE_PY_IN_GUEST=1\n"
             f'exec {python} -m tests.guest.agent "$EXCHANGE" 2>&1'
         )
         try:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -300,7 +301,7 @@ def test_reasons_name_what_is_missing():
     source = "".join(f"int {spec.function}(void *ctx) {{ return 0; }}\n" for spec in specs)
     with loaded(unit(source, *specs)) as result, attach(result) as attached:
         assert attached.count == 0
-        limit = open("/proc/sys/kernel/perf_event_max_sample_rate").read().strip()
+        limit = Path("/proc/sys/kernel/perf_event_max_sample_rate").read_text().strip()
         assert {f.target: f.reason for f in attached.failures} == {
             tracepoint: "the kernel has no such tracepoint",
             raw: "the kernel has no such tracepoint",

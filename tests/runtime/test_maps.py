@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -199,7 +200,7 @@ def test_keys_of_several_kinds(features):
     )  # fmt: skip
     with loaded(of, features) as result:
         result.run("p0")
-        comm = open("/proc/self/comm", "rb").read().strip()
+        comm = Path("/proc/self/comm").read_bytes().strip()
         key = (-3, comm, b"\0\xff", (-9, 1 << 63), (4096, 1, 2), (2, bytes([127, 0, 0, 1]).ljust(16, b"\0")))
         maps = Maps(result)
         assert maps.read("x") == [(key, b"x")]

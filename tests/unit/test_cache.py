@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -41,20 +42,20 @@ def test_directory_and_entries_are_private(cache):
 @pytest.mark.parametrize("at", [0, len(MAGIC), len(MAGIC) + 32, -1])
 def test_a_damaged_entry_is_ignored(cache, at):
     cache.store(KEY, (1, 2, 3))
-    path = os.path.join(cache.directory, KEY)
-    data = bytearray(open(path, "rb").read())
+    path = Path(cache.directory, KEY)
+    data = bytearray(path.read_bytes())
     data[at] ^= 0x40
-    open(path, "wb").write(data)
+    path.write_bytes(data)
     assert cache.load(KEY) is None
     assert "damaged" in cache.note
 
 
 def test_a_cut_entry_is_ignored(cache):
     cache.store(KEY, (1, 2, 3))
-    path = os.path.join(cache.directory, KEY)
-    whole = open(path, "rb").read()
+    path = Path(cache.directory, KEY)
+    whole = path.read_bytes()
     for size in range(len(whole)):
-        open(path, "wb").write(whole[:size])
+        path.write_bytes(whole[:size])
         assert cache.load(KEY) is None
 
 
@@ -80,7 +81,7 @@ def test_data_of_another_shape_is_no_image(cache, data):
 
 def test_what_others_may_write_to_is_ignored(cache):
     cache.store(KEY, 1)
-    path = os.path.join(cache.directory, KEY)
+    path = Path(cache.directory, KEY)
     os.chmod(path, 0o620)
     assert cache.load(KEY) is None
     os.chmod(path, 0o600)
@@ -92,7 +93,7 @@ def test_what_others_may_write_to_is_ignored(cache):
 
 def test_symbolic_links_are_not_followed(cache, tmp_path):
     cache.store(KEY, 1)
-    path = os.path.join(cache.directory, KEY)
+    path = Path(cache.directory, KEY)
     os.rename(path, tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", path)
     assert cache.load(KEY) is None

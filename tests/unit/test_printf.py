@@ -149,10 +149,18 @@ def test_64_bit_values_are_printed_whole() -> None:
     assert formatted("%d %u", *[(types.UINT64, (1 << 64) - 1)] * 2) == b"-1 18446744073709551615"
 
 
+def test_narrow_values_are_promoted_to_int() -> None:
+    narrow = [(types.IntegerType(1, False), 200), (types.IntegerType(2, False), 65535), (types.UINT32, 0xFFFFFFFF)]
+    assert formatted("%d %d %d", *narrow) == b"200 65535 -1"
+    assert formatted("%u %u %u", *narrow) == b"200 65535 4294967295"
+    assert formatted("%ld %hd %hhd", *narrow[::-1]) == b"4294967295 -1 -56"
+
+
 def test_small_negative_numbers_print_as_c_prints_an_int() -> None:
     minus_one = (types.IntegerType(1, True), -1)
     assert formatted("%x %X %o %u", *[minus_one] * 4) == b"ffffffff FFFFFFFF 37777777777 4294967295"
     assert formatted("%x", (types.INT64, -1)) == b"ffffffff"
+    assert formatted("%x", (types.INT64, -(1 << 31))) == b"80000000"
     assert formatted("%x", (types.INT64, -(1 << 31) - 1)) == b"ffffffff7fffffff"
     assert formatted("%lx", (types.INT64, -1)) == b"ffffffffffffffff"
     assert formatted("%lx", (types.IntegerType(1, True), -1)) == b"ffffffffffffffff"

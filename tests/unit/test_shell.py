@@ -91,7 +91,8 @@ REFUSED = [
     "echo %s | python3", "awk '/%s/' /proc/uptime", "sed 's/%s//' x", "ssh host ls %s", "su - bob -c 'ls %s'", ". %s", "trap %s EXIT",
     "echo `echo %s`", "cat <<E\n%s\nE", "echo $((%s + 1))", "x=%s; echo $((x))", "x=%s; ((x))", "echo ${x:-%s}", "echo \\%s", "echo $%s",
     "echo \"$%s\"", "echo $'%s'", "PATH=%s ls", "export %s", "env LD_PRELOAD=%s ls", "env -S '%s'", "echo 'open %s", 'echo "open %s',
-    "echo $(echo %s", "if %s; then :; fi", "x=1 %s", "echo ok; %s", "echo ok && %s", "(%s)", "echo $(%s)", "! %s", "let %s", "[[ %s -eq 0 ]]",
+    "echo $(echo %s", "if %s; then :; fi", "x=1 %s", "echo ok; %s", "echo ok && %s", "(%s)", "echo $(%s)", "! %s", "let %s",
+    "[[ %s -eq 0 ]]",
 ]  # fmt: skip
 
 
@@ -112,7 +113,9 @@ def test_everyday_scripts_are_accepted(format: str) -> None:
     script_of(format)
 
 
-PIECES = st.sampled_from(["echo ", "'", '"', "$(", ")", " ", ";", "%s", "%s", "%d", "x", "$y", "|", "cat ", "\\", "# ", "\n", "{ ", "}", "&& "])
+PIECES = st.sampled_from(
+    ["echo ", "'", '"', "$(", ")", " ", ";", "%s", "%s", "%d", "x", "$y", "|", "cat ", "\\", "# ", "\n", "{ ", "}", "&& "]
+)
 
 
 @settings(max_examples=300, deadline=None)

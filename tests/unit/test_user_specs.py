@@ -172,8 +172,10 @@ def test_links_are_followed_inside_of_another_root(tmp_path: Path) -> None:
     (root / "usr/bin/tool").write_text("")
     os.symlink("/usr/bin", root / "bin")  # absolute: means the root's own
     os.symlink("../../../../usr/bin/tool", root / "usr/bin/up")
+    os.symlink("/bin/tool", root / "usr/bin/absolute")
     os.symlink("loop", root / "usr/bin/loop")
     assert binaries.inside(str(root), "/bin/tool") == f"{root}/usr/bin/tool"
+    assert binaries.inside(str(root), "/usr/bin/absolute") == f"{root}/usr/bin/tool"
     assert binaries.inside(str(root), "/bin/up") == f"{root}/usr/bin/tool"
     assert binaries.inside(str(root), "/../../etc/passwd") == f"{root}/etc/passwd"
     assert binaries.inside(str(root), "/bin/loop") == f"{root}/usr/bin/loop"
