@@ -6,11 +6,11 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import Diagnostic, Diagnostics, host_error
+from bpftrace_py.record import record
 from bpftrace_py.source import Source
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SCRIPT_LIMIT = 64 << 20  # bytes
 _GARBAGE_EVERY = 100_000  # allocations: events come and go without cycles, so looking for those finds little
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Options:
     """The command line. Names and meanings are those of `cli.py`; `arguments` are the script's name (unless `program`
     is given) and its parameters."""

@@ -1,15 +1,15 @@
-"""Options and `BPFTRACE_*` variables, parsed once into one frozen dataclass."""
+"""Options and `BPFTRACE_*` variables, parsed once into one frozen record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import host_error
+from bpftrace_py.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Config:
     """What shapes the compiled program and the session. The defaults are bpftrace's, unless a comment says otherwise."""
 

@@ -7,10 +7,10 @@ pipeline stops after a pass that reported errors.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 
+from bpftrace_py.record import field, record
 from bpftrace_py.source import Source, Span
 
 
@@ -19,7 +19,7 @@ class Severity(Enum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Message:
     """One kind of diagnostic. `template` is a `str.format` template; `explanation` goes to docs/errors.md."""
 
@@ -28,7 +28,7 @@ class Message:
     explanation: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Note:
     """A second place that explains the first, such as where a map got its type."""
 
@@ -36,7 +36,7 @@ class Note:
     span: Span
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Diagnostic:
     severity: Severity
     code: str

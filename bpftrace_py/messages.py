@@ -133,7 +133,9 @@ UNKNOWN_TYPE = _message("E0304", "`{name}` is not the name of a type")
 UNKNOWN_FIELD = _message("E0305", "{record} has no field `{field}`")
 INCOMPLETE_RECORD = _message("E0306", "what is in `{record}` is not known: it is declared, but not defined")
 NOT_A_RECORD = _message("E0307", "`{field}` is asked of a value of type {type}, which has no fields")
-ARROW_OR_DOT = _message("E0308", "the left side is of type {type}", "Fields of a record are reached by `.`, those behind a pointer by `->`.")
+ARROW_OR_DOT = _message(
+    "E0308", "the left side is of type {type}", "Fields of a record are reached by `.`, those behind a pointer by `->`."
+)
 NOT_A_POINTER = _message("E0309", "a value of type {type} is not an address")
 CANNOT_READ = _message("E0310", "a value of type {type} cannot be read")
 NOT_AN_ARRAY = _message("E0311", "a value of type {type} has no elements")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+
+from bpftrace_py.record import field, record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Source:
     """One program text and the name it is reported under.
 
@@ -37,7 +38,7 @@ class Source:
         return self.text[start:] if end < 0 else self.text[start:end]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Span:
     """The half-open range [start, end) of character offsets in a `Source`."""
 

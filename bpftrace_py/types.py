@@ -6,10 +6,10 @@ The layout in events, keys and values is C's: natural alignment, little padding,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from bpftrace_py.record import field, record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Type:
     """Base of all types."""
 
@@ -25,17 +25,17 @@ class Type:
         return type(self).__name__.removesuffix("Type").lower()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UnknownType(Type):
     """Not determined yet."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class VoidType(Type):
     """What a call that is a statement returns; the pointee of `void *`."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class IntegerType(Type):
     width: int = 8
     signed: bool = True
@@ -53,7 +53,7 @@ class IntegerType(Type):
         return f"{'' if self.signed else 'u'}int{self.width * 8}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StringType(Type):
     """`capacity` bytes, the NUL included. Bytes behind the NUL have no meaning (zero in keys)."""
 
@@ -67,7 +67,7 @@ class StringType(Type):
         return f"string[{self.capacity}]"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BufferType(Type):
     """`buf()`: a u32 length, then up to `capacity` bytes."""
 
@@ -85,7 +85,7 @@ class BufferType(Type):
         return f"buffer[{self.capacity}]"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PointerType(Type):
     """`space` is `user`, `kernel`, or `context` for memory that the program may load from directly."""
 
@@ -104,7 +104,7 @@ class PointerType(Type):
         return f"{self.pointee} *"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ArrayType(Type):
     element: Type
     count: int
@@ -126,7 +126,7 @@ class ArrayType(Type):
         return f"{element}{dimensions}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Bitfield:
     """Read the field's bytes as an integer, then `>> shift & (1 << width) - 1`."""
 
@@ -134,7 +134,7 @@ class Bitfield:
     width: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Field:
     """A member. `offset` in bytes from the start of the record.
 
@@ -151,7 +151,7 @@ class Field:
     rel_loc: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RecordType(Type):
     """A struct or union by name. Its members are in a `ktypes` registry, looked up when needed, since records may
     refer to themselves. `name` has its keyword: "struct path", "union x"; a typedef's record has the typedef's name."""
@@ -172,12 +172,12 @@ class RecordType(Type):
         return self.name
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FunctionType(Type):
     """The pointee of a function pointer. It has no size and cannot be read."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TupleType(Type):
     elements: tuple[Type, ...]
 
@@ -211,7 +211,7 @@ def _align(offset: int, alignment: int) -> int:
 # --- values that user space turns into text: integers in the kernel, each with its own layout
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StackType(Type):
     """A stack trace. In memory: u64 id in the stack map, and for a user stack u32 pid, u32 probe id.
 
@@ -234,7 +234,7 @@ class StackType(Type):
         return "ustack" if self.user else "kstack"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KsymType(Type):
     """`ksym(address)`: u64 address."""
 
@@ -247,7 +247,7 @@ class KsymType(Type):
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UsymType(Type):
     """`usym(address)`: u64 address, u32 pid, u32 probe id."""
 
@@ -260,7 +260,7 @@ class UsymType(Type):
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class InetType(Type):
     """`ntop()`: u32 address family (2 or 10), 16 bytes of address."""
 
@@ -273,7 +273,7 @@ class InetType(Type):
         return 4
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MacAddressType(Type):
     """`macaddr()`: 6 bytes."""
 
@@ -282,7 +282,7 @@ class MacAddressType(Type):
         return 6
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UsernameType(Type):
     """`username`: u64 uid."""
 
@@ -295,7 +295,7 @@ class UsernameType(Type):
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProbeNameType(Type):
     """`probe`: u64 index into `Unit.probe_names`."""
 
@@ -311,7 +311,7 @@ class ProbeNameType(Type):
         return "probe"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FunctionNameType(Type):
     """`func` where the attach point tells it: u64 index into `Unit.function_names`."""
 
@@ -327,7 +327,7 @@ class FunctionNameType(Type):
         return "func"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TimestampType(Type):
     """`strftime(format, nsecs)`: u64 nanoseconds since boot; `format` indexes `Unit.strings`."""
 
@@ -342,7 +342,7 @@ class TimestampType(Type):
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CgroupPathType(Type):
     """`cgroup_path(id, filter)`: u64 cgroup id."""
 
@@ -357,7 +357,7 @@ class CgroupPathType(Type):
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ErrorNameType(Type):
     """`strerror(errno)`: u64 errno."""
 
@@ -370,7 +370,7 @@ class ErrorNameType(Type):
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StackModeType(Type):
     """The bare word `perf` or `bpftrace` as an argument."""
 
@@ -378,7 +378,7 @@ class StackModeType(Type):
 # --- aggregates: what a map function makes of a map
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AggregateType(Type):
     """Base of the types that only a map can have. Values are kept per CPU and reduced by user space.
 
@@ -387,14 +387,14 @@ class AggregateType(Type):
     """
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CountType(AggregateType):
     @property
     def size(self) -> int:
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SumType(AggregateType):
     signed: bool = True
 
@@ -403,7 +403,7 @@ class SumType(AggregateType):
         return 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MinType(AggregateType):
     signed: bool = True
 
@@ -412,7 +412,7 @@ class MinType(AggregateType):
         return 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MaxType(AggregateType):
     signed: bool = True
 
@@ -421,7 +421,7 @@ class MaxType(AggregateType):
         return 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AvgType(AggregateType):
     signed: bool = True
 
@@ -430,7 +430,7 @@ class AvgType(AggregateType):
         return 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StatsType(AggregateType):
     signed: bool = True
 
@@ -439,7 +439,7 @@ class StatsType(AggregateType):
         return 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class HistType(AggregateType):
     """A log2 histogram. Bucket 0: negative, 1: zero, 2: one, n + 2: [2**n, 2**(n+1))."""
 
@@ -450,7 +450,7 @@ class HistType(AggregateType):
         return 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LhistType(AggregateType):
     """A linear histogram. Bucket 0: below `low`; the last: `high` and above."""
 

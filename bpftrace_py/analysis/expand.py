@@ -11,7 +11,6 @@ import copy
 from bpftrace_py import messages
 from bpftrace_py.analysis.program import Context, ProbeInstance
 from bpftrace_py.analysis.records import Records
-from bpftrace_py.analysis.rewrite import walk
 from bpftrace_py.codegen import unit
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics
@@ -19,6 +18,7 @@ from bpftrace_py.host import Host
 from bpftrace_py.language.probe_types import ProbeType
 from bpftrace_py.probes.resolve import ResolvedPoint, resolve_all
 from bpftrace_py.syntax import ast
+from bpftrace_py.syntax.visitor import walk
 from bpftrace_py.types import Field, IntegerType, PointerType, RecordType, Type
 
 USER_PROBES = frozenset(("uprobe", "uretprobe", "usdt"))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from bpftrace_py.analysis.records import Records
 from bpftrace_py.codegen.unit import Target
 from bpftrace_py.config import Config
+from bpftrace_py.record import field, record
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import UNKNOWN, Field, RecordType, Type
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Context:
     """What a probe's program is given: one of these for each kind of context of a probe block.
 
@@ -30,7 +29,7 @@ class Context:
     syscalls: str = ""  # `sys_enter` or `sys_exit`: one raw tracepoint stands for the targets, which are system calls
 
 
-@dataclass
+@record
 class ProbeInstance:
     """One probe block in one context, with all the targets that share it. `tree` is this instance's own copy."""
 
@@ -40,7 +39,7 @@ class ProbeInstance:
     variables: dict[str, Type] = field(default_factory=dict)
 
 
-@dataclass
+@record
 class MapInfo:
     """What the script does with one `@map`, gathered over all probes."""
 
@@ -53,7 +52,7 @@ class MapInfo:
     assigned: bool = False
 
 
-@dataclass
+@record
 class TypedProgram:
     source: Source
     config: Config

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bpftrace_py import messages
 from bpftrace_py.analysis.program import ProbeInstance
 from bpftrace_py.codegen import unit
 from bpftrace_py.diagnostics import Diagnostics, did_you_mean
+from bpftrace_py.record import record
 from bpftrace_py.source import Span
 from bpftrace_py.symbols.elf import ElfError, ElfFile, open_elf
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UserObject:
     """An object of a binary. `address` is as the file has it; where the file may be loaded anywhere, the object is
     `from_probe` bytes behind the probed instruction, otherwise that is None."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bpftrace_py.record import record
 from bpftrace_py.types import (
     ArrayType,
     BufferType,
@@ -37,7 +36,7 @@ def scalar(type_: Type) -> str:
     return "u64"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AggregateSlot(Type):
     """One CPU's value of an aggregate, as an object of its own."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bpftrace_py.analysis.rewrite import walk
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import is_memory
 from bpftrace_py.codegen.maps import is_histogram
 from bpftrace_py.language import builtins
 from bpftrace_py.syntax import ast
+from bpftrace_py.syntax.visitor import walk
 from bpftrace_py.types import UINT32, IntegerType, StackType, TupleType, Type, integer
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bpftrace_py.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Machine:
     """`members` in the order of the kernel's struct, 8 bytes each; `names` maps what `reg()` takes to a member."""
 

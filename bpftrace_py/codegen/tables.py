@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from bpftrace_py.codegen.ctypes_text import Structs
 from bpftrace_py.config import Config
+from bpftrace_py.record import record
 
 STACKS_MAX = 131072  # distinct stacks that are kept
 TASKS_MAX = 4096  # threads that may be inside one preemptible program at the same time
@@ -93,7 +93,7 @@ inline_ u64 keep_stack(void *ctx, void *stacks, u32 limit, u64 flags, u64 progra
 }"""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Scratch:
     """Memory of one program that its stack has no room for. `by_thread`: the program may lose the CPU to another
     run of itself, so that each thread needs its own."""

@@ -7,9 +7,9 @@ the action, then its arguments. Keys are laid out as `TupleType(keys)`, integers
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bpftrace_py.record import field, record
 from bpftrace_py.types import Field, Type
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # --- maps
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ScriptMap:
     """One `@map` of the script.
 
@@ -40,35 +40,35 @@ class ScriptMap:
 # --- actions: what the kernel asks user space to do, one entry in `Unit.actions` for each place in the script
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Action:
     line: int  # of the script, for messages
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Printf(Action):
     format: str
     arguments: tuple[Type, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class System(Action):
     format: str
     arguments: tuple[Type, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Cat(Action):
     format: str
     arguments: tuple[Type, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Time(Action):
     format: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Join(Action):
     """Arguments: u32 count, then `count` strings of `capacity` bytes each (the record has room for `limit`)."""
 
@@ -77,12 +77,12 @@ class Join(Action):
     limit: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Exit(Action):
     pass
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PrintMap(Action):
     """`print(@map, top, divisor)`; 0 for those not given."""
 
@@ -91,14 +91,14 @@ class PrintMap(Action):
     divisor: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PrintValue(Action):
     """`print(expression)`: one argument of this type."""
 
     value: Type
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PrintElement(Action):
     """`print(@map[keys])`: the arguments are the keys; the value is read by user space."""
 
@@ -106,17 +106,17 @@ class PrintElement(Action):
     keys: tuple[Type, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Clear(Action):
     map: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Zero(Action):
     map: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class HelperFailed(Action):
     """`-k`: a helper call failed. Arguments: s64 error."""
 
@@ -127,30 +127,30 @@ class HelperFailed(Action):
 # --- programs and what they are attached to
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Target:
     """Where a program is attached. `name` is the probe's full name, as `probe` prints it."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Special(Target):
     """BEGIN, END: run once through BPF_PROG_TEST_RUN."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tracepoint(Target):
     category: str
     event: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RawTracepoint(Target):
     event: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Timer(Target):
     """`interval` (one CPU) and `profile` (`every_cpu`): either `frequency` in Hz or `period` in ns is not 0."""
 
@@ -159,7 +159,7 @@ class Timer(Target):
     every_cpu: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PerfEvent(Target):
     """`software` and `hardware`: perf_event_open(2) type, config and sample period, on every CPU (of `pid`, if set)."""
 
@@ -168,14 +168,14 @@ class PerfEvent(Target):
     period: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Kprobe(Target):
     function: str
     offset: int
     on_return: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Fentry(Target):
     """`kfunc`, `kretfunc`."""
 
@@ -183,7 +183,7 @@ class Fentry(Target):
     on_return: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Uprobe(Target):
     """`offset` is the place in the file. `pid` -1: every process."""
 
@@ -195,7 +195,7 @@ class Uprobe(Target):
     semaphore: int = 0  # file offset of a USDT semaphore
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Usdt(Uprobe):
     """One place of a static probe. A probe may have several places, each with its arguments elsewhere: targets of the
     same name whose `arguments` may differ. `function` is the probe's own name."""
@@ -204,7 +204,7 @@ class Usdt(Uprobe):
     arguments: tuple[UsdtArgument, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Attachment:
     """One target of a program. `cookie` is what the program reads to tell its targets apart; None if it does not ask."""
 
@@ -212,7 +212,7 @@ class Attachment:
     cookie: int | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProgramSpec:
     """One BPF program. `kind` is its type: `raw_tracepoint`, `tracepoint`, `kprobe`, `perf_event`, `fentry`, `fexit`."""
 
@@ -222,7 +222,7 @@ class ProgramSpec:
     line: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Unit:
     name: str  # of the script
     c_source: str

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bpftrace_py.record import record
 from bpftrace_py.types import IntegerType, Type
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Number:
     """A C expression of 64 bits or, if `type` is a narrower integer, of that width. `atom`: needs no parentheses."""
 
@@ -26,7 +25,7 @@ class Number:
         return self.operand()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Bytes:
     """`type.size` bytes at an address. `space`: `direct` for memory that the program may load from by itself; else
     `kernel`, `user` or `any`, which are read by a helper. `maybe`: the address may be NULL, which stands for zeros."""

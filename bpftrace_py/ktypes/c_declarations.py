@@ -13,7 +13,6 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
@@ -22,6 +21,7 @@ from bpftrace_py.diagnostics import Diagnostics, did_you_mean
 from bpftrace_py.host import KernelTypes
 from bpftrace_py.ktypes import c_headers
 from bpftrace_py.ktypes.stand_ins import StandIns
+from bpftrace_py.record import record
 from bpftrace_py.source import NOWHERE, Span
 from bpftrace_py.syntax.ast import CDeclaration
 from bpftrace_py.types import Field, RecordType, Type
@@ -45,7 +45,7 @@ _UNKNOWN_NAME = re.compile(r"^(?:unknown type name|use of undeclared identifier)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Problem:
     """An error of clang's, as plain data: clang's own object dies with the translation unit that it is about."""
 

@@ -8,8 +8,7 @@ declared type decides: the upper half of a register that holds an int means noth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bpftrace_py.record import record
 from bpftrace_py.types import (
     VOID,
     ArrayType,
@@ -57,7 +56,7 @@ _POINTER_TYPEDEFS: dict[str, Type] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class TracepointFormat:
     """A tracepoint's record.
 

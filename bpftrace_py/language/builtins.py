@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bpftrace_py.record import record
 from bpftrace_py.types import (
     INT64,
     PROBE_NAME,
@@ -17,7 +16,7 @@ from bpftrace_py.types import (
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Builtin:
     """`type` is UNKNOWN where it depends on the probe. `c` is the C expression that gives the value, "" where code
     generation has a case of its own. `constant`: the same all through one run of a probe, so that it is asked for once.

@@ -11,17 +11,17 @@ A parameter's `kind` says what may stand there:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bpftrace_py.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Parameter:
     name: str
     kind: str
     optional: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Function:
     """`asynchronous`: user space does it, a moment later. `aggregate`: may only be assigned to a map. `statement`: gives no value.
     `unsafe`: refused under --safe. `variadic`: any number of arguments may follow."""

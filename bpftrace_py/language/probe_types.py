@@ -5,10 +5,10 @@ Analysis, code generation, listing, help and the documentation all read this tab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bpftrace_py.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Part:
     """One part of a spec behind the probe type, such as the rate of `profile:hz:rate`."""
 
@@ -18,7 +18,7 @@ class Part:
     of_process: bool = False  # may be empty with -p: then it is what the process has
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ProbeType:
     """One probe type.
 

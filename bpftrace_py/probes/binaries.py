@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bpftrace_py import messages
 from bpftrace_py.config import Config
 from bpftrace_py.probes.spec import Spec
 from bpftrace_py.probes.wildcard import has_wildcard, matcher, nearest
+from bpftrace_py.record import record
 from bpftrace_py.symbols.elf import ElfError, ElfFile, open_elf
 
 _MAX_FILES = 4096  # that a wildcard may match
 _MAX_LINKS = 40  # as the kernel
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Binary:
     """`name` is how probe names show the file, `path` what we open; they differ for a process with another root."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bpftrace_py import messages
 from bpftrace_py.codegen import unit
 from bpftrace_py.probes.spec import Spec
 from bpftrace_py.probes.wildcard import nearest
+from bpftrace_py.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Event:
     """`config` is that of perf_event_open(2); `count` the sample period if the spec gives none."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 
 from bpftrace_py import messages
@@ -15,10 +14,11 @@ from bpftrace_py.language import probe_types
 from bpftrace_py.language.probe_types import ProbeType
 from bpftrace_py.probes.spec import Spec, SpecError, make_spec
 from bpftrace_py.probes.wildcard import has_wildcard, matcher, nearest
+from bpftrace_py.record import record
 from bpftrace_py.syntax import ast
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ResolvedPoint:
     """One attach point: all targets are of the one probe type. There is at least one."""
 

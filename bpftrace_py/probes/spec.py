@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bpftrace_py import messages
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics, Message, Note
 from bpftrace_py.host import Host
 from bpftrace_py.language.probe_types import ProbeType
+from bpftrace_py.record import record
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
 
@@ -17,7 +16,7 @@ class SpecError(Exception):
     """A spec is wrong; what is wrong was reported to the diagnostics."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Spec:
     """The parts of one attach point by name, positional parameters filled in. A part that was left out is None."""
 

@@ -107,12 +107,12 @@ class Session:
             raise host_error(messages.NOT_PERMITTED, hint="run it as root, or by sudo" if os.geteuid() else None)
         self.loaded = load(self.unit, self.features, cache=self._cache, log_size=self.config.log_size)
         self._closers.append(self.loaded.close)
-        if on_loaded is not None:
-            on_loaded(self.loaded)
         self._make_parts()
         if not quiet:
             self.output.attached(self.unit.probe_count)
         self.output.writer.settle()
+        if on_loaded is not None:
+            on_loaded(self.loaded)
         self._check_stop()
         self._tell_program()
         self._run_special("BEGIN")

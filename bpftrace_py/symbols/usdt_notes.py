@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from bpftrace_py.record import record
 from bpftrace_py.symbols.elf import ElfError, ElfFile
 
 _TYPE = 3
@@ -19,7 +19,7 @@ _MAX_ARGUMENTS = 12  # what sys/sdt.h can make
 _MAX_PROBES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class UsdtArgument:
     """Where one argument is. `size` in bytes (1, 2, 4, 8).
 
@@ -44,7 +44,7 @@ class UsdtArgument:
     scale: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class UsdtProbe:
     """One place at which a static probe is; inlining and templates give a probe several. `location` is the address in
     the file before relocation, `semaphore` likewise (0: none)."""

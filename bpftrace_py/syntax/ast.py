@@ -1,18 +1,17 @@
 """The abstract syntax tree of a bpftrace program.
 
 Every node has a span. Expression nodes have a `type`, which analysis fills in; before that it is `UNKNOWN`.
-Child nodes are found through the dataclass fields (see `visitor.py`), so a node is declared and nothing more.
+Child nodes are found through the fields (see `visitor.py`), so a node is declared and nothing more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from bpftrace_py.record import field, record
 from bpftrace_py.source import NOWHERE, Span
 from bpftrace_py.types import UNKNOWN, Type
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Node:
     span: Span = NOWHERE
 
@@ -20,12 +19,12 @@ class Node:
 # --- expressions
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Expression(Node):
     type: Type = field(default=UNKNOWN, compare=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Integer(Expression):
     """A literal. `value` is in [-2**63, 2**64); `text` is as it was written."""
 
@@ -33,33 +32,33 @@ class Integer(Expression):
     text: str = field(default="", compare=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class String(Expression):
     """A literal, its escapes already resolved. Bytes above 127 that are not UTF-8 are surrogate escapes."""
 
     value: str
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Positional(Expression):
     """`$1`, `$2`, ..."""
 
     number: int
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class PositionalCount(Expression):
     """`$#`."""
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Identifier(Expression):
     """A bare name: a builtin (`pid`), an enumerator, a `#define` constant, a stack mode (`perf`)."""
 
     name: str
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Call(Expression):
     """`name(arguments)`. For builtins that may be called, such as `kstack(3)`, too."""
 
@@ -68,14 +67,14 @@ class Call(Expression):
     name_span: Span = field(default=NOWHERE, compare=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Variable(Expression):
     """A scratch variable; `name` has no `$`."""
 
     name: str
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Map(Expression):
     """`@name` or `@name[keys]`; `name` has no `@` and is "" for `@`."""
 
@@ -83,7 +82,7 @@ class Map(Expression):
     keys: list[Expression]
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Unary(Expression):
     """`operator` is one of `- ! ~ *`."""
 
@@ -91,7 +90,7 @@ class Unary(Expression):
     operand: Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Increment(Expression):
     """`++x`, `x++`, `--x`, `x--`; `operator` is `++` or `--`."""
 
@@ -100,7 +99,7 @@ class Increment(Expression):
     prefix: bool
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Binary(Expression):
     """`operator` is one of `+ - * / % & | ^ << >> == != < <= > >= && ||`."""
 
@@ -109,14 +108,14 @@ class Binary(Expression):
     right: Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Ternary(Expression):
     condition: Expression
     then: Expression
     otherwise: Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class FieldAccess(Expression):
     """`operand.name` or, if `arrow`, `operand->name`."""
 
@@ -126,7 +125,7 @@ class FieldAccess(Expression):
     name_span: Span = field(default=NOWHERE, compare=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class TupleAccess(Expression):
     """`operand.0`."""
 
@@ -134,7 +133,7 @@ class TupleAccess(Expression):
     index: int
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class ArrayAccess(Expression):
     """`operand[index]`."""
 
@@ -142,7 +141,7 @@ class ArrayAccess(Expression):
     index: Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class TypeName(Node):
     """A type as it is written in a cast or sizeof: `uint32`, `struct path *`, `int8[4]`.
 
@@ -155,20 +154,20 @@ class TypeName(Node):
     dimensions: list[int | None] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Cast(Expression):
     target: TypeName
     operand: Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class SizeOf(Expression):
     """`sizeof(type)` or `sizeof(expression)`."""
 
     operand: TypeName | Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class OffsetOf(Expression):
     """`offsetof(struct name, field)` or `offsetof(expression, field)`."""
 
@@ -176,7 +175,7 @@ class OffsetOf(Expression):
     field_name: str
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class TupleLiteral(Expression):
     elements: list[Expression]
 
@@ -184,17 +183,17 @@ class TupleLiteral(Expression):
 # --- statements
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Statement(Node):
     pass
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class ExpressionStatement(Statement):
     expression: Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Assignment(Statement):
     """`target operator value`; `operator` is `=` or a compound one such as `+=`."""
 
@@ -203,12 +202,12 @@ class Assignment(Statement):
     value: Expression
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Block(Node):
     statements: list[Statement]
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class If(Statement):
     """`otherwise` of an `else if` is a block that holds just that `If`."""
 
@@ -217,19 +216,19 @@ class If(Statement):
     otherwise: Block | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Unroll(Statement):
     count: Expression
     body: Block
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class While(Statement):
     condition: Expression
     body: Block
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Jump(Statement):
     """`kind` is `return`, `break` or `continue`."""
 
@@ -239,7 +238,7 @@ class Jump(Statement):
 # --- the top level
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class AttachPoint(Node):
     """One probe spec, split at its colons but not interpreted: `parts[0]` is the probe type or its short name.
 
@@ -252,14 +251,14 @@ class AttachPoint(Node):
     part_spans: list[Span] = field(default_factory=list, compare=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Probe(Node):
     attach_points: list[AttachPoint]
     predicate: Expression | None
     body: Block
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class CDeclaration(Node):
     """C text before the probes: `kind` is `struct`, `union`, `enum`, `typedef`, `include`, `define` or `directive`."""
 
@@ -267,7 +266,7 @@ class CDeclaration(Node):
     text: str
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Program(Node):
     declarations: list[CDeclaration]
     probes: list[Probe]

@@ -8,10 +8,10 @@ is lexed first and the parser may look as far ahead as it likes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ply import lex
-from ply.lex import TOKEN
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import Diagnostics
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         end: int
 
 
+_Rule = TypeVar("_Rule", bound=Callable[[Any], Any])
+
 MAX_NESTING = 200
 """How deep brackets, blocks and the syntax tree may be. Passes over the tree recurse, with up to three Python frames a
 level, and must stay under the interpreter's default limit of 1000; clang's own limit for brackets is 256."""
@@ -49,7 +51,7 @@ ASSIGNMENTS = ("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="
 OPERATORS = {
     "++": "INCREMENT", "--": "DECREMENT", "->": "ARROW", "&&": "AND", "||": "OR", "<<": "SHIFT_LEFT", ">>": "SHIFT_RIGHT",
     "==": "EQUAL", "!=": "NOT_EQUAL", "<=": "LESS_EQUAL", ">=": "GREATER_EQUAL",
-    "=": "ASSIGN", **{operator: "ASSIGN_COMPOUND" for operator in ASSIGNMENTS[1:]},
+    "=": "ASSIGN", **dict.fromkeys(ASSIGNMENTS[1:], "ASSIGN_COMPOUND"),
 }  # fmt: skip
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
@@ -63,10 +65,18 @@ states = (("code", "exclusive"),)
 
 t_ignore = t_code_ignore = " \t\r\n\f\v"
 
-# A pattern must be an attribute, not a docstring: `python -OO` has no docstrings.
+
+def _matches(pattern: str) -> Callable[[_Rule], _Rule]:
+    """Gives a rule its pattern, as an attribute: `python -OO` has no docstrings."""
+
+    def set_pattern(rule: _Rule) -> _Rule:
+        rule.regex = pattern  # type: ignore[attr-defined]
+        return rule
+
+    return set_pattern
 
 
-@TOKEN(r"//[^\n]*|/\*")
+@_matches(r"//[^\n]*|/\*")
 def t_ANY_COMMENT(t: Any) -> None:
     if t.value != "/*":
         return
@@ -78,7 +88,7 @@ def t_ANY_COMMENT(t: Any) -> None:
     t.lexer.lexpos = min(end + 2, len(t.lexer.lexdata))
 
 
-@TOKEN(r"\#[^\n]*")
+@_matches(r"\#[^\n]*")
 def t_DIRECTIVE(t: Any) -> Any:
     if t.value.startswith("#!"):
         return None
@@ -95,7 +105,7 @@ def t_DIRECTIVE(t: Any) -> Any:
     return t
 
 
-@TOKEN(r'[\w*?.\[$@"]')
+@_matches(r'[\w*?.\[$@"]')
 def t_ATTACH_POINT(t: Any) -> Any:
     lexer = t.lexer
     text: str = lexer.lexdata
@@ -115,7 +125,7 @@ def t_ATTACH_POINT(t: Any) -> Any:
 t_PUNCTUATION = r"[!-~]"  # what is none of the above: `{`, `}`, `,` and `/`, or out of place
 
 
-@TOKEN(r'"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*')
+@_matches(r'"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*')
 def t_code_STRING(t: Any) -> Any:
     lexer = t.lexer
     if lexer.lexdata[lexer.lexpos : lexer.lexpos + 1] != '"':

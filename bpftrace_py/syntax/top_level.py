@@ -126,25 +126,28 @@ def scan_declaration(text: str, start: int, word: str, diagnostics: Diagnostics)
     if word == "typedef":
         end = _find(text, start, ";") + 1
         if end == 0:
-            return _unfinished(text, start, "`;`", None, diagnostics)
+            _unfinished(text, "`;`", None, diagnostics)
+            return None
     elif brace < 0:
-        return _unfinished(text, start, "`{`", None, diagnostics)
+        _unfinished(text, "`{`", None, diagnostics)
+        return None
     elif text[brace] == ";":
         end = brace + 1
     else:
         end = _closing(text, brace) + 1
         if end == 0:
-            return _unfinished(text, start, "`}`", brace, diagnostics)
+            _unfinished(text, "`}`", brace, diagnostics)
+            return None
         end = _behind_record(text, end)
     written = text[start:end]
     complete = written if written.endswith(";") else written + ";"
     return CDeclaration(span=Span(start, end), kind=word, text=complete)
 
 
-def _unfinished(text: str, start: int, expected: str, brace: int | None, diagnostics: Diagnostics) -> None:
+def _unfinished(text: str, expected: str, brace: int | None, diagnostics: Diagnostics) -> None:
     notes = () if brace is None else (Note("this `{` is not closed", Span(brace, brace + 1)),)
-    end = max(start, len(text.rstrip()) - 1)
-    diagnostics.error(messages.UNEXPECTED_END, Span(end, end + 1), notes=notes, expected=expected)
+    end = len(text.rstrip())
+    diagnostics.error(messages.UNEXPECTED_END, Span(end - 1, end), notes=notes, expected=expected)
 
 
 def _behind_record(text: str, end: int) -> int:

@@ -22,8 +22,8 @@ _QUALIFIERS = frozenset(("const", "volatile"))
 
 # What can stand behind `(name)` only if that is a cast, because it cannot continue an expression.
 _OPERAND_STARTS = frozenset(
-    ("IDENTIFIER", "INTEGER", "STRING", "VARIABLE", "MAP", "POSITIONAL", "POSITIONAL_COUNT", "SIZEOF", "OFFSETOF")
-    + ("(", "!", "~")
+    ("IDENTIFIER", "INTEGER", "STRING", "VARIABLE", "MAP", "POSITIONAL", "POSITIONAL_COUNT", "SIZEOF", "OFFSETOF",
+     "(", "!", "~")
 )
 _NO_CAST_BEHIND = frozenset(("IDENTIFIER", "IF", "WHILE", "UNROLL"))  # the parenthesis of a call or a condition
 

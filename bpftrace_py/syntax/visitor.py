@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
+from bpftrace_py.record import names_of
 from bpftrace_py.syntax.ast import Node
 
 _field_names: dict[type, tuple[str, ...]] = {}
@@ -17,8 +18,8 @@ def child_fields(kind: type[Node]) -> tuple[str, ...]:
     """The names of the fields of a node class that hold nodes, in the order of the program text."""
     names = _field_names.get(kind)
     if names is None:
-        fields: dict[str, Any] = kind.__dataclass_fields__
-        names = tuple(name for name, field in fields.items() if field.type not in _PLAIN)
+        annotations = {name: text for base in reversed(kind.__mro__) for name, text in getattr(base, "__annotations__", {}).items()}
+        names = tuple(name for name in names_of(kind) if annotations[name] not in _PLAIN)
         _field_names[kind] = names
     return names
 
@@ -51,19 +52,19 @@ def walk(node: Node) -> Iterator[Node]:
 class Visitor:
     """Calls `visit_<Class>(node)` for nodes of a class, and `generic_visit` where there is no such method."""
 
+    _methods: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {}
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._methods = {}
-
-    _methods: dict[type, Callable[[Any, Any], Any]] = {}
 
     def visit(self, node: Node) -> Any:
         """Visit one node; what its method returns."""
         kind = type(node)
         method = self._methods.get(kind)
         if method is None:
-            method = getattr(type(self), f"visit_{kind.__name__}", type(self).generic_visit)
-            self._methods[kind] = method
+            own: Callable[[Any, Any], Any] = getattr(type(self), f"visit_{kind.__name__}", type(self).generic_visit)
+            method = self._methods[kind] = own
         return method(self, node)
 
     def generic_visit(self, node: Node) -> Any:

@@ -98,7 +98,7 @@ def test_events(host: LiveHost, formats: dict[str, tuple[str, TracepointFormat]]
 
 @pytest.mark.parametrize(
     ("category", "event"),
-    [("sched", "no_such_event"), ("", "x"), ("sched", "../sched/sched_switch"), ("..", "events"), ("a\0b", "c"), (".", ".")],
+    [("sched", "no_such"), ("", "x"), ("sched", "../sched/sched_switch"), ("..", "events"), ("a\0b", "c"), (".", ".")],
 )
 def test_no_such_event(host: LiveHost, category: str, event: str) -> None:
     assert host.tracepoint_format(category, event) is None
@@ -168,7 +168,8 @@ def test_symbols_of_the_kernel(host: LiveHost) -> None:
 
 
 def test_symbols_of_modules_and_hidden_ones() -> None:
-    table = b"\n00000000000000a0 T one\n00000000000000b0 t two\t[mod]\n00000000000000c0 t one\t[mod]\n0000000000000000 T zero\n"
+    table = b"\n00000000000000a0 T one\n00000000000000b0 t two\t[mod]\n00000000000000c0 t one\t[mod]\n"
+    table += b"0000000000000000 T zero\n"
     assert find_symbol(table, "one") == 0xA0
     assert find_symbol(table, "two") == 0xB0
     assert find_symbol(table, "zero") is None
@@ -310,6 +311,8 @@ def test_clang_lays_the_kernels_types_out_as_btf_has_them(tmp_path: Path) -> Non
         if not isinstance(record, RecordType) or "___" in name:  # libbpf's way to tell namesakes apart
             continue
         ours, clangs = types.fields(record), declared.fields(RecordType(name))
+        if record.size == 0 and not ours and not clangs:  # empty, or declared only
+            continue
         assert ours is not None and clangs is not None, name
         if [f.name for f in ours] != [f.name for f in clangs]:
             pytest.fail(f"{name}: {[f.name for f in ours]} {[f.name for f in clangs]}")

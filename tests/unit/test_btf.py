@@ -79,6 +79,17 @@ def test_record_members(blob: BtfBlob) -> None:
     assert types.fields(RecordType("struct other")) is None
 
 
+def test_anonymous_members_behind_others(blob: BtfBlob) -> None:
+    inner = blob.record("", 4, [("", blob.record("", 4, [("x", INT, 0)], union=True), 0)])
+    bits = blob.record("", 4, [("b", INT, 3 << 24 | 8)], flag=True)
+    blob.record("outer", 24, [("first", ULONG, 0), ("", inner, 96), ("", bits, 160)])
+    assert load(blob).fields(RecordType("struct outer")) == (
+        Field("first", UINT64, 0),
+        Field("x", INT32, 12),
+        Field("b", INT32, 20, Bitfield(8, 3)),
+    )
+
+
 def test_a_record_that_points_at_itself(blob: BtfBlob) -> None:
     pointer = blob.pointer(6)  # of the record that comes next
     blob.record("node", 16, [("next", pointer, 0), ("value", INT, 64)])

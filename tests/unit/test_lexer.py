@@ -219,7 +219,7 @@ def test_attach_point_with_an_open_quote():
     [
         ("a:b /c / d/ {}", ["IDENTIFIER", "/", "IDENTIFIER", "PREDICATE_CLOSE", "{", "}"]),
         ("a:b/c/{}", ["IDENTIFIER", "PREDICATE_CLOSE", "{", "}"]),
-        ("a:b/(c / d) / e / // x\n /* y */ {}", ["(", "IDENTIFIER", "/", "IDENTIFIER", ")", "/", "IDENTIFIER", "PREDICATE_CLOSE", "{", "}"]),
+        ("a:b/(c / 1) / 2 / // x\n /* y */ {}", ["(", "IDENTIFIER", "/", "INTEGER", ")", "/", "INTEGER", "PREDICATE_CLOSE", "{", "}"]),
         ("a:b/c/{1 / 2}", ["IDENTIFIER", "PREDICATE_CLOSE", "{", "INTEGER", "/", "INTEGER", "}"]),
     ],
 )  # fmt: skip

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bpftrace_py.diagnostics import Diagnostics
 from bpftrace_py.source import NOWHERE, Source, Span
-from bpftrace_py.syntax import ast, build_tables, grammar
+from bpftrace_py.syntax import ast, build_tables, grammar, parser
 from bpftrace_py.syntax.ast import (
-    ArrayAccess, Assignment, Binary, Call, Cast, ExpressionStatement, FieldAccess, Identifier, If, Increment, Integer,
-    Jump, Map, OffsetOf, Positional, PositionalCount, SizeOf, String, Ternary, TupleAccess, TupleLiteral, TypeName, Unary,
-    Unroll, Variable, While,
+    ArrayAccess,
+    Assignment,
+    Binary,
+    Call,
+    Cast,
+    ExpressionStatement,
+    FieldAccess,
+    Identifier,
+    If,
+    Increment,
+    Integer,
+    Jump,
+    Map,
+    OffsetOf,
+    Positional,
+    PositionalCount,
+    SizeOf,
+    String,
+    Ternary,
+    TupleAccess,
+    TupleLiteral,
+    TypeName,
+    Unary,
+    Unroll,
+    Variable,
+    While,
 )  # fmt: skip
 from bpftrace_py.syntax.lexer import MAX_NESTING
 from bpftrace_py.syntax.parser import format_tables, generate, parse
@@ -392,11 +417,11 @@ def test_errors_without_end(text):
     assert 1 <= len(errors(text)) <= Diagnostics.LIMIT
 
 
-PIECES = (
-    list("(){}[]/;,:?.$@#\"'\\ \n\t+-*<=>!~&|%^019aé\0\udcff\ud800")
-    + ["BEGIN", "END", "kprobe:f", "u:/bin/sh:f", "if", "else", "while (1)", "unroll", "sizeof", "struct s", "(int32)", "/pid/ {"]
-    + ["//", "/*", "*/", "->", "++", "<<=", "$x", "@m", "@m[", "$1", "$#", '"s\\n"', "0x1f", "1e6", "args.x", "typedef", "#define"]
-)
+PIECES = [
+    *"(){}[]/;,:?.$@#\"'\\ \n\t+-*<=>!~&|%^019aé\0\udcff\ud800",
+    *["BEGIN", "END", "kprobe:f", "u:/bin/sh:f", "if", "else", "while (1)", "unroll", "sizeof", "struct s", "(int32)", "/pid/ {"],
+    *["//", "/*", "*/", "->", "++", "<<=", "$x", "@m", "@m[", "$1", "$#", '"s\\n"', "0x1f", "1e6", "args.x", "typedef", "#define"],
+]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -421,10 +446,6 @@ def test_any_text_gives_a_tree_or_errors(text):
 
 
 def test_the_grammar_has_no_conflicts():
-    import logging
-
-    from ply import yacc
-
     class Log(logging.Handler):
         def emit(self, record):
             lines.append(record.getMessage())
@@ -432,6 +453,7 @@ def test_the_grammar_has_no_conflicts():
     lines: list[str] = []
     logger = logging.Logger("ply")
     logger.addHandler(Log())
+    yacc = parser.yacc
     yacc.yacc(module=grammar, debug=True, write_tables=False, debuglog=yacc.NullLogger(), errorlog=logger)
     # The first is how the parser is built (it brings its own), the second is no complaint.
     assert lines == ["no p_error() function is defined", "Generating LALR tables"]

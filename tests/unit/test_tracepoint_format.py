@@ -38,9 +38,9 @@ def test_a_system_call() -> None:
     assert (openat.id, openat.name, openat.size) == (782, "sys_enter_openat", 48)
     assert openat.fields == (
         Field("__syscall_nr", INT32, 8),
-        Field("dfd", INT64, 16),
+        Field("dfd", INT32, 16),
         Field("filename", PointerType(CHAR, "user"), 24),
-        Field("flags", INT64, 32),
+        Field("flags", INT32, 32),
         Field("mode", UINT16, 40),
     )
     assert openat.common == ("common_type", "common_flags", "common_preempt_count", "common_pid")
@@ -51,7 +51,7 @@ def test_a_system_call() -> None:
         "    int flags;",
         "    umode_t mode;",
     ]
-    assert openat.field("flags") == Field("flags", INT64, 32)
+    assert openat.field("flags") == Field("flags", INT32, 32)
     assert openat.field("common_pid") is None
 
 

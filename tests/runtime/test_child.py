@@ -1,0 +1,161 @@
+"""The command of -c: it stands at its first instruction until it is let go, and is never left behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bpftrace_py.diagnostics import HostError
+from bpftrace_py.runtime.child import Child, open_process
+
+
+def wait_until(condition: Callable[[], bool], limit: float = 20) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "the time limit passed"
+        time.sleep(0.01)
+
+
+def state(pid: int) -> str:
+    """The letter of a process's state, "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def code(error: pytest.ExceptionInfo[HostError]) -> str:
+    return error.value.diagnostics[0].code
+
+
+def test_it_stands_at_its_first_instruction(tmp_path: Path) -> None:
+    child = Child(f"touch {tmp_path}/made")
+    try:
+        assert state(child.pid) == "t"
+        # The new image is mapped, and the dynamic loader has not yet mapped any library.
+        maps = Path(f"/proc/{child.pid}/maps").read_text()
+        assert os.path.realpath("/bin/touch") in maps
+        assert "libc.so" not in maps
+        assert not (tmp_path / "made").exists()
+        child.start()
+        assert select.select([child.pidfd], [], [], 20)[0]
+        assert child.ended
+        assert (tmp_path / "made").exists()
+    finally:
+        child.close()
+
+
+def test_words_are_split_as_a_shell_does(tmp_path: Path) -> None:
+    child = Child(f"""sh -c 'printf %s "$1" > {tmp_path}/out' sh "two words" """)
+    child.start()
+    wait_until(lambda: child.ended)
+    child.close()
+    assert (tmp_path / "out").read_text() == "two words"
+
+
+def test_one_that_was_never_started_does_nothing(tmp_path: Path) -> None:
+    child = Child(f"touch {tmp_path}/made")
+    child.close()
+    assert state(child.pid) == ""
+    assert not (tmp_path / "made").exists()
+
+
+def test_closing_ends_it() -> None:
+    child = Child("sleep 1000")
+    child.start()
+    child.close()
+    assert state(child.pid) == ""
+
+
+def test_closing_ends_one_that_ignores_sigterm(tmp_path: Path) -> None:
+    child = Child(f"""sh -c 'trap "" TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done'""")
+    child.start()
+    wait_until((tmp_path / "ready").exists)
+    child.close()
+    assert state(child.pid) == ""
+
+
+def test_signals_are_passed_on(tmp_path: Path) -> None:
+    child = Child(f"""sh -c 'trap "touch {tmp_path}/got; exit" INT; touch {tmp_path}/ready; while :; do sleep 0.1; done'""")
+    child.start()
+    wait_until((tmp_path / "ready").exists)
+    child.signal(signal.SIGINT)
+    wait_until(lambda: child.ended)
+    child.close()
+    assert (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize(
+    "command, expected",
+    [("", "E0807"), ("   ", "E0807"), ("echo 'open", "E0808"), ("/no/such/program", "E0809"), ("no-such-program-here", "E0809"),
+     ("/tmp", "E0809"), ("/etc/passwd", "E0809")],
+)  # fmt: skip
+def test_what_cannot_be_started_is_said(command: str, expected: str) -> None:
+    with pytest.raises(HostError) as error:
+        Child(command)
+    assert code(error) == expected
+
+
+@pytest.mark.parametrize("start", ["", "child.start()"])
+def test_it_does_not_outlive_us(start: str) -> None:
+    """Killed, we cannot clean up: the kernel does."""
+    script = f"""
+import os, signal
+from bpftrace_py.runtime.child import Child
+child = Child("sleep 1000")
+{start}
+print(child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    pid = int(done.stdout)
+    wait_until(lambda: state(pid) in ("", "Z"))
+
+
+def test_a_process_that_ends_is_noticed() -> None:
+    process = subprocess.Popen(["sleep", "1000"])
+    fd = open_process(process.pid)
+    assert not select.select([fd], [], [], 0)[0]
+    process.kill()
+    process.wait()
+    assert select.select([fd], [], [], 20)[0]
+    os.close(fd)
+
+
+def test_no_such_process() -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    with pytest.raises(HostError) as error:
+        open_process(process.pid)
+    assert code(error) == "E0810"
+
+
+def test_a_thread_is_not_a_process() -> None:
+    release, ids = threading.Event(), []
+    started = threading.Event()
+
+    def work() -> None:
+        ids.append(threading.get_native_id())
+        started.set()
+        release.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    started.wait()
+    try:
+        with pytest.raises(HostError) as error:
+            open_process(ids[0])
+    finally:
+        release.set()
+        thread.join()
+    assert code(error) == "E0811"
+    assert f"-p {os.getpid()}" in (error.value.diagnostics[0].hint or "")
