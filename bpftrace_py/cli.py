@@ -181,7 +181,10 @@ def _run(words: list[str]) -> int:
     import click
 
     try:
-        status: int = make_command().main(words, prog_name=NAME, standalone_mode=False)
+        # Not Click's own main(): it takes a broken pipe for a failure.
+        command = make_command()
+        with command.make_context(NAME, words) as context:
+            status: int = command.invoke(context)
     except click.UsageError as error:
         from bpftrace_py import messages
         from bpftrace_py.diagnostics import host_error

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bpftrace_py.config import Config
     from bpftrace_py.output.base import Output
     from bpftrace_py.output.values import Texts
+    from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
     from bpftrace_py.runtime.loader import Loaded
     from bpftrace_py.runtime.session import Session
@@ -278,14 +279,18 @@ class _Run:
         self._config = config
         self._child = child
         self._process = process
+        self._cache: Cache | None = None
 
     def run(self) -> int:
-        from bpftrace_py.compiler import compile_source
         from bpftrace_py.live_host import LiveHost
+        from bpftrace_py.runtime.unit_cache import compile_cached
 
-        unit = compile_source(
-            self._source, self._config, LiveHost(self._config.btf_path), on_warning=_warnings_of(self._options)
-        )
+        if not self._options.no_cache:
+            from bpftrace_py.runtime.cache import Cache
+
+            self._cache = Cache()
+        host = LiveHost(self._config.btf_path)
+        unit = compile_cached(self._source, self._config, host, self._cache, _warnings_of(self._options))
         output = open_output(self._options.output)
         status = self._session(unit, output)
         if output != 1:
@@ -299,14 +304,9 @@ class _Run:
         from bpftrace_py.runtime.event_loop import Signals
         from bpftrace_py.runtime.session import Interrupted, OutputClosed, Session
 
-        cache = None
-        if not self._options.no_cache:
-            from bpftrace_py.runtime.cache import Cache
-
-            cache = Cache()
         session = Session(
             unit, self._config, lambda texts: self._make_output(texts, output), child=self._child, process=self._process,
-            cache=cache, warn=self._warn if self._options.format_ == "text" else None,
+            cache=self._cache, warn=self._warn if self._options.format_ == "text" else None,
         )  # fmt: skip
         self._running = session
         signals = Signals(session.stop, self._pass_on)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpftrace_py.config import Config, from_environment
 from bpftrace_py.diagnostics import Diagnostic
+from bpftrace_py.record import replace
 from bpftrace_py.source import Source
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def transpile(
 def _config(config: Config | None, parameters: Sequence[str | int], options: Mapping[str, Any]) -> Config:
     if parameters:
         options = {**options, "parameters": tuple(map(str, parameters))}
-    return dataclasses.replace(config or Config(), **options)
+    return replace(config or Config(), **options)
 
 
 def _live_host(config: Config) -> Host:
@@ -97,7 +97,7 @@ class TraceSession:
         self._lost = 0
         self.unit: Unit | None = None
         if command is None:  # with a command, its process id is a part of what is compiled
-            self._compile(config if pid is None else dataclasses.replace(config, pid=pid))
+            self._compile(config if pid is None else replace(config, pid=pid))
 
     def _compile(self, config: Config) -> Unit:
         from bpftrace_py.compiler import compile_source
@@ -124,7 +124,7 @@ class TraceSession:
                 from bpftrace_py.runtime.child import Child
 
                 self._child = Child(self._command)
-                config = dataclasses.replace(config, pid=self._child.pid)
+                config = replace(config, pid=self._child.pid)
             if unit is None:
                 unit = self._compile(config)
             outputs: list[EventOutput] = []

@@ -131,6 +131,10 @@ UNDEFINED_VARIABLE = _message("E0302", "`${name}` is used before anything is ass
 UNDEFINED_MAP = _message("E0303", "nothing is ever assigned to `@{name}`")
 UNKNOWN_TYPE = _message("E0304", "`{name}` is not the name of a type")
 UNKNOWN_FIELD = _message("E0305", "{record} has no field `{field}`")
+ARGS_AS_VALUE = _message(
+    "E0338", "`args` is not a value: it is the arguments of the probe, of which one has to be named",
+    "`args->name` is one argument; `bpftrace-py -lv` lists the arguments that a probe has.",
+)
 INCOMPLETE_RECORD = _message("E0306", "what is in `{record}` is not known: it is declared, but not defined")
 NOT_A_RECORD = _message("E0307", "`{field}` is asked of a value of type {type}, which has no fields")
 ARROW_OR_DOT = _message(
@@ -154,7 +158,10 @@ CAST_SIZES = _message("E0323", "{type} is of {size} bytes and cannot be cast to 
 CAST_ARRAY_SIZE = _message("E0324", "{type} is of {size} bytes, more than an integer holds")
 NO_SIZE = _message("E0325", "a value of type {type} has no size")
 NO_VALUE = _message("E0326", "there is no value to assign: this is {type}")
-BUILTIN_NOT_HERE = _message("E0327", "`{name}` is not there in a {probe} probe")
+BUILTIN_NOT_HERE = _message(
+    "E0327", "`{name}` is not there in {probe} probes",
+    "What the kernel hands to a program depends on the kind of probe: only a function has a return value, for example.",
+)
 PARAMETER_NOT_NUMERIC = _message("E0328", "the positional parameter ${number} is {text!r}, which is not a number")
 DIVISION_BY_ZERO = _message("E0329", "this divides by zero")
 JUMP_OUTSIDE_LOOP = _message("E0330", "`{kind}` is outside a loop")
@@ -197,28 +204,37 @@ UADDR_MOVES = _message(
 
 # E04: functions
 UNKNOWN_FUNCTION = _message("E0401", "there is no function `{name}`")
-ARGUMENT_COUNT = _message("E0402", "{name}() takes {expected} arguments, and is given {given}")
+ARGUMENT_COUNT = _message("E0402", "{name}() takes {expected}, and is given {given}")
 ARGUMENT_KIND = _message("E0403", "{name}() needs {expected} as its {parameter}, and is given {given}")
 ARGUMENT_RANGE = _message("E0404", "{name}() takes {expected} here, not {value}")
 CALL_IS_STATEMENT = _message("E0405", "{name}() gives no value: it is a statement of its own")
-CALL_NOT_HERE = _message("E0406", "{name}() cannot be used in a {probe} probe, only in {expected}")
+CALL_NOT_HERE = _message("E0406", "{name}() cannot be used in {probe} probes, only in {expected}")
 UNSAFE_CALL = _message("E0407", "{name}() acts on the machine, which --safe refuses")
 NOT_A_CONVERSION = _message("W0408", "{name}() prints a `%` as it stands: {problem}")
-FORMAT_COUNT = _message("E0409", "the format of {name}() has {expected} conversions, and {given} values are given")
+FORMAT_COUNT = _message("E0409", "the format of {name}() has {expected}, and {given}")
 FORMAT_TYPE = _message("E0410", "`{conversion}` in {name}() cannot print a value of type {type}")
 BUF_LENGTH = _message("E0411", "buf() needs a length for a value of type {type}")
 BUF_CUT = _message("W0411", "buf() keeps {limit} of {size} bytes", "BPFTRACE_STRLEN raises the limit.")
 STACK_MODE_FIRST = _message("E0412", "{name}() takes the mode first, then the number of frames")
 BAD_ADDRESS = _message("E0413", "{text!r} is not an IP address")
 BAD_SIGNAL = _message("E0414", "there is no signal {text!r}")
+NOT_A_WHOLE_MAP = _message("E0416", "{name}() is for a whole map, and this is one element of it")
 PRINT_TOP = _message("E0415", "print() takes a top and a divisor for a whole map only")
 
 # E05: maps
 MAP_TYPE = _message("E0501", "`@{name}` holds {known}, and cannot be given a value of type {type}")
-KEYS_DIFFER = _message("E0502", "`@{name}` has the keys {known}, and is given {given}")
+KEYS_DIFFER = _message(
+    "E0502", "`@{name}` has {known}, and is given {given}",
+    "A map has one number of keys and one type for each of them, in the whole script.",
+)
+ELEMENT_WITHOUT_KEYS = _message("E0510", "{name}() is for one element, and `@{map}` has {known}")
 KEY_TYPE = _message("E0503", "a value of type {type} cannot be a key")
-AGGREGATE_NEEDS_MAP = _message("E0504", "{name}() is the value of a map, and of nothing else")
-AGGREGATE_AS_VALUE = _message("E0505", "{map} is a {type}() of all CPUs, which has no single value before it is printed")
+AGGREGATE_NEEDS_MAP = _message("E0504", "{name}() can only be assigned to a map, alone and by `=`")
+AGGREGATE_AS_VALUE = _message(
+    "E0505", "{map} is a {type}() of all CPUs, which has no single value before it is printed",
+    "Each CPU counts for itself, so that counting costs little. print() puts the parts together; a map that is counted with"
+    " `++` has one value that a script can read.",
+)
 LHIST_STEP = _message("E0506", "the step of lhist() is 1 or more, not {step}")
 LHIST_RANGE = _message("E0507", "the range of lhist() is empty: {low} to {high}")
 LHIST_BUCKETS = _message("E0508", "lhist() would have {buckets} buckets, and {limit} is the limit")

@@ -109,3 +109,8 @@ def _complain(name: str, names: tuple[str, ...], args: tuple[Any, ...], values: 
     missing = [n for n in names if n not in values]
     unknown = [n for n in values if n not in names]
     raise TypeError(f"{name}({', '.join(names)}): {len(args)} positional, missing {missing}, unknown {unknown}")
+
+
+def replace(value: T, **changes: Any) -> T:
+    """As `dataclasses.replace`."""
+    return type(value)(**{**{name: getattr(value, name) for name in names_of(type(value))}, **changes})

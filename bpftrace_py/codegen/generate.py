@@ -155,7 +155,10 @@ class Generator:
         if instance.context.syscalls:
             name = f"{instance.tree.attach_points[0].text} (by raw_syscalls:{instance.context.syscalls})"
             return (unit.Attachment(unit.RawTracepoint(name, instance.context.syscalls)),)
-        return tuple(unit.Attachment(t, self.name_index(t) if cookies else None) for t in instance.targets)
+        targets = instance.targets
+        if instance.context.program == "raw_tracepoint":  # attached as such, under the name that the script gave it
+            targets = [unit.RawTracepoint(t.name, t.event) if isinstance(t, unit.Tracepoint) else t for t in targets]
+        return tuple(unit.Attachment(t, self.name_index(t) if cookies else None) for t in targets)
 
     def syscall_of(self, target: unit.Target) -> int | None:
         """The number of the system call that a target stands for."""

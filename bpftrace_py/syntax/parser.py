@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def parse(source: Source, diagnostics: Diagnostics) -> ast.Program | None:
     """The syntax tree of a program; None if nothing of it could be used.
 
-    Errors go to `diagnostics`. If there are any, the tree holds the parts between them.
+    Errors go to `diagnostics`. If there are any, the tree holds the parts between them. A program without probes is not
+    an error here.
     """
     lexed = tokenize(source, diagnostics)
     if lexed.broken:
@@ -34,9 +35,6 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.Program | None:
     program = _Parser(source, diagnostics, lexed).run()
     if program is None or not _check_depth(program, diagnostics):
         return None
-    if not program.probes and not diagnostics.errors:
-        end = len(source.text.rstrip())
-        diagnostics.error(messages.UNEXPECTED_END, Span(max(0, end - 1), max(1, end)), expected="a probe")
     program.span = Span(0, len(source.text))
     return program
 

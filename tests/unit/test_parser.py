@@ -252,6 +252,11 @@ def test_program():
     assert program.probes[1].predicate is None
 
 
+@pytest.mark.parametrize("text", ["", "\n", "// nothing", "struct a { int b; };"])
+def test_a_program_may_have_no_probes(text):
+    assert parsed(text).probes == []
+
+
 def test_all_spans_of_a_program():
     text = (
         "struct s { int a; }; k:f, p:hz:1 /pid/ { if ($a) { @m[1]++; } else "
@@ -315,8 +320,6 @@ def test_the_text_of_an_integer_is_kept():
         ("BEGIN { if (1) { }", ("the program ends here, but a statement or `}` was expected", "}")),
         ("BEGIN { f(", ("the program ends here, but an expression or `)` was expected", "(")),
         ("BEGIN", ("the program ends here, but `,`, `/` or `{` was expected", "N")),
-        ("", ("the program ends here, but a probe was expected", "")),
-        ("// nothing\n", ("the program ends here, but a probe was expected", "g")),
         ("BEGIN { " + "x" * 50 + " 1 }", ("unexpected `1`, expected `;` or `}`", "1")),
         ("BEGIN { 1 " + "x" * 50 + " }", (f"unexpected `{'x' * 37}...`, expected `;` or `}}`", "x" * 50)),
     ],

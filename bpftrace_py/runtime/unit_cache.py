@@ -1,0 +1,163 @@
+"""Compiled units by the text of their script: a script that ran before starts without lexer, parser and analysis.
+
+A unit depends on the machine, too. What does not change while the kernel and its modules stay is part of the key; a
+compilation that asked for anything else (a binary, a cgroup, a header file) is not kept. Units are stored as plain
+data, records by name and fields, never pickled: reading one back can make records of these modules and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from bpftrace_py import types
+from bpftrace_py.codegen import unit as units
+from bpftrace_py.record import names_of
+from bpftrace_py.runtime.cache import Cache, digest
+
+if TYPE_CHECKING:
+    from bpftrace_py.config import Config
+    from bpftrace_py.diagnostics import Diagnostics
+    from bpftrace_py.host import Host, KernelTypes
+    from bpftrace_py.source import Source
+
+# Events that root may define and redefine at any time.
+_DYNAMIC = frozenset(("kprobes", "uprobes", "synthetic", "eprobes", "fprobes"))
+_RECORDS: dict[str, type] = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": value
+    for module in (types, units)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and hasattr(value, "__record_fields__")
+}
+_NAMES = {value: name for name, value in _RECORDS.items()}
+
+
+class Uncacheable(Exception):
+    """A value that is not one of the records of a unit."""
+
+
+def compile_cached(
+    source: Source, config: Config, host: Host, cache: Cache | None, on_warning: Callable[[Diagnostics], None] | None = None
+) -> units.Unit:
+    """The unit of a script, from `cache` if it is there and still true. Raises `CompileError`."""
+    key = "" if cache is None else _key(source, config)
+    if cache is not None and key:
+        found = cache.load(key)
+        if found is not None:
+            try:
+                unit = _decode(found)
+            except (Uncacheable, KeyError, TypeError, ValueError) as error:
+                cache.note = f"{key}: {error}"
+            else:
+                if isinstance(unit, units.Unit):
+                    return unit
+    from bpftrace_py.compiler import compile_source
+
+    witness = _Witness(host)
+    unit = compile_source(source, config, witness, on_warning=on_warning)
+    if cache is not None and key and not unit.warnings and witness.lasting and _lasting(unit) and "#" not in source.text:
+        cache.store(key, _encode(unit))
+    return unit
+
+
+def _key(source: Source, config: Config) -> str:
+    """All that the unit is made from: "" if it cannot be told."""
+    system = os.uname()
+    modules = sorted(line.split(" ", 1)[0] for line in _lines("/proc/modules"))
+    boot = _lines("/proc/sys/kernel/random/boot_id")
+    if not boot:
+        return ""
+    return digest("unit", source.text, source.name, config, system.release, system.version, boot, modules, _own_code())
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a file; none if it is not there, as /proc/modules is not in a kernel without modules."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _own_code() -> list[tuple[str, int, int]]:
+    """The compiler itself: its files, their sizes and ages."""
+    found = []
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for room in ("", "analysis", "codegen", "ktypes", "language", "probes", "syntax", "symbols"):
+        with os.scandir(os.path.join(package, room)) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    found.append((f"{room}/{entry.name}", status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
+def _lasting(unit: units.Unit) -> bool:
+    """Whether nothing but the kernel stands behind the targets: a binary may be replaced at any time."""
+    targets: Iterable[units.Target] = (a.target for p in unit.programs for a in p.attachments)
+    return not any(isinstance(target, units.Uprobe) for target in targets)
+
+
+class _Witness:
+    """A host that remembers whether all that was asked of it will be true as long as the key is."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.lasting = True
+        self.architecture = host.architecture
+
+    def cpu_count(self) -> int:
+        return self._host.cpu_count()
+
+    def tracepoint_events(self) -> Iterable[tuple[str, str]]:
+        return self._host.tracepoint_events()
+
+    def tracepoint_format(self, category: str, event: str) -> str | None:
+        text = self._host.tracepoint_format(category, event)
+        self.lasting = self.lasting and text is not None and category not in _DYNAMIC
+        return text
+
+    def syscall_number(self, event: str) -> int | None:
+        return self._host.syscall_number(event)
+
+    def kernel_types(self) -> KernelTypes | None:
+        return self._host.kernel_types()
+
+    def kernel_functions(self) -> Iterable[str]:
+        return self._host.kernel_functions()
+
+    def kernel_symbol(self, name: str) -> int | None:
+        address = self._host.kernel_symbol(name)
+        self.lasting = self.lasting and bool(address)
+        return address
+
+    def cgroup_id(self, path: str) -> int | None:
+        self.lasting = False
+        return self._host.cgroup_id(path)
+
+
+def _encode(value: Any) -> Any:
+    """Plain data for a value: records as ("r", name, values), dictionaries as ("d", ...), tuples as ("t", ...)."""
+    if value is None or type(value) in (int, str, bytes, bool, float):
+        return value
+    if type(value) is tuple:
+        return ("t", *map(_encode, value))
+    if type(value) is dict:
+        return ("d", *[(_encode(k), _encode(v)) for k, v in value.items()])
+    name = _NAMES.get(type(value))
+    if name is None:
+        raise Uncacheable(type(value).__name__)
+    return ("r", name, *[_encode(getattr(value, field)) for field in names_of(type(value))])
+
+
+def _decode(data: Any) -> Any:
+    if type(data) is not tuple:
+        return data
+    if data[0] == "t":
+        return tuple(map(_decode, data[1:]))
+    if data[0] == "d":
+        return {_decode(k): _decode(v) for k, v in data[1:]}
+    if data[0] != "r":
+        raise Uncacheable(str(data[0]))
+    return _RECORDS[data[1]](*map(_decode, data[2:]))
