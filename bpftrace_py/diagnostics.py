@@ -155,7 +155,8 @@ class Diagnostics:
         values: dict[str, object],
     ) -> None:
         text = message.template.format(**values)
-        key = (message.code, span, text)
+        # One place is told a thing once, however many probes the block expands to.
+        key = (message.code, span, "" if span is not None else text)
         if key in self._seen or len(self.reported) >= self.LIMIT:
             return
         self._seen.add(key)

@@ -138,7 +138,7 @@ ARGS_AS_VALUE = _message(
 INCOMPLETE_RECORD = _message("E0306", "what is in `{record}` is not known: it is declared, but not defined")
 NOT_A_RECORD = _message("E0307", "`{field}` is asked of a value of type {type}, which has no fields")
 ARROW_OR_DOT = _message(
-    "E0308", "the left side is of type {type}", "Fields of a record are reached by `.`, those behind a pointer by `->`."
+    "E0308", "{what} is of type {type}, {which}", "Fields of a record are reached by `.`, those behind a pointer by `->`."
 )
 NOT_A_POINTER = _message("E0309", "a value of type {type} is not an address")
 CANNOT_READ = _message("E0310", "a value of type {type} cannot be read")
@@ -167,6 +167,11 @@ DIVISION_BY_ZERO = _message("E0329", "this divides by zero")
 JUMP_OUTSIDE_LOOP = _message("E0330", "`{kind}` is outside a loop")
 UNROLL_NOT_CONSTANT = _message("E0331", "unroll() needs a number known when compiling")
 UNROLL_RANGE = _message("E0332", "unroll() takes {low} to {high}, not {value}")
+
+SIGN_COMPARISON = _message(
+    "W0301", "`{operator}` compares `{signed}`, which can be negative, with `{unsigned}`, which cannot: -1 counts as very large",
+    "As in C, both sides are taken as unsigned numbers.",
+)
 
 # C declarations
 C_ERROR = _message("E0350", "in this C declaration: {reason}")
@@ -205,12 +210,12 @@ UADDR_MOVES = _message(
 # E04: functions
 UNKNOWN_FUNCTION = _message("E0401", "there is no function `{name}`")
 ARGUMENT_COUNT = _message("E0402", "{name}() takes {expected}, and is given {given}")
-ARGUMENT_KIND = _message("E0403", "{name}() needs {expected} as its {parameter}, and is given {given}")
+ARGUMENT_KIND = _message("E0403", "{name}() needs {expected}{parameter}, and is given {given}")
 ARGUMENT_RANGE = _message("E0404", "{name}() takes {expected} here, not {value}")
 CALL_IS_STATEMENT = _message("E0405", "{name}() gives no value: it is a statement of its own")
 CALL_NOT_HERE = _message("E0406", "{name}() cannot be used in {probe} probes, only in {expected}")
 UNSAFE_CALL = _message("E0407", "{name}() acts on the machine, which --safe refuses")
-NOT_A_CONVERSION = _message("W0408", "{name}() prints a `%` as it stands: {problem}")
+NOT_A_CONVERSION = _message("W0408", "{name}() prints `{conversion}` as it stands: it {problem}")
 FORMAT_COUNT = _message("E0409", "the format of {name}() has {expected}, and {given}")
 FORMAT_TYPE = _message("E0410", "`{conversion}` in {name}() cannot print a value of type {type}")
 BUF_LENGTH = _message("E0411", "buf() needs a length for a value of type {type}")
@@ -242,6 +247,10 @@ LHIST_WIDE = _message("E0509", "the step {step} of lhist() is larger than its ra
 
 # E06: limits
 TOO_MANY_PROBES = _message("E0601", "the program would attach {count} probes, and {limit} is the limit")
+UNROLL_TOO_LARGE = _message(
+    "E0603", "{rounds} rounds of this are more than the kernel follows",
+    "The kernel's verifier walks through every round of a loop before it lets a program run, up to a fixed number of branches.",
+)
 NOT_YET = _message("E0602", "{what} is not there yet")
 
 
@@ -289,3 +298,8 @@ MAP_FULL = _message(
 )
 MAP_LOST = _message("W0903", "the map @{map} lost {count} updates, because it was full")
 STACKS_LOST = _message("W0910", "{count} stack traces could not be kept, because too many different ones came")
+LOOP_STOPPED = _message(
+    "W0911", "the loop in line {line} was stopped {count} times, after {rounds} rounds",
+    "The kernel's verifier must see that every loop ends. A loop that does not count to a constant gets a bound on its rounds,"
+    " as high as the verifier allows for what is in the loop.",
+)

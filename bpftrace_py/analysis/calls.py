@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.analysis.formats import check_format
+from bpftrace_py.analysis.wording import counted, keys_shown, shown
 from bpftrace_py.diagnostics import did_you_mean
 from bpftrace_py.language import builtins, functions
 from bpftrace_py.syntax import ast
@@ -104,11 +105,12 @@ class CallChecker:
     def _check(self, node: ast.Call, function: functions.Function) -> Type:
         given, parameters = len(node.arguments), function.parameters
         if given < function.required or (given > len(parameters) and not function.variadic):
+            surplus = node.arguments[len(parameters) :]
             return self._in.error(
                 messages.ARGUMENT_COUNT,
-                node.span,
+                surplus[0].span.to(surplus[-1].span) if surplus else node.span,
                 name=node.name,
-                given=given,
+                given=given or "none",
                 expected=_count(function),
                 hint=f"it is {function.signature}",
             )
@@ -133,15 +135,17 @@ class CallChecker:
         ok: bool = check(call, node, parameter)
         return ok
 
-    def _wrong(self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter, expected: str) -> bool:
+    def _wrong(
+        self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter, expected: str, hint: str | None = None
+    ) -> bool:
         self._in.error(
             messages.ARGUMENT_KIND,
             node.span,
             name=call.name,
-            parameter=parameter.name,
+            parameter="" if parameter.name in expected.split() else f" for `{parameter.name}`",
             expected=expected,
             given=_describe(node),
-            hint=f"it is {functions.FUNCTIONS[call.name].signature}",
+            hint=hint or f"it is {functions.FUNCTIONS[call.name].signature}",
         )
         return False
 
@@ -183,7 +187,9 @@ class CallChecker:
         if isinstance(node, ast.String):
             self._in.visit(node)
             return True
-        return self._wrong(call, node, parameter, "a string literal")
+        written = self._in.source.text[node.span.start : node.span.end]
+        hint = f"str({written}) is the text of the parameter" if written[:1] == "$" and written[1:].isdigit() else None
+        return self._wrong(call, node, parameter, "a string literal", hint)
 
     _kind_format = _kind_text
 
@@ -191,7 +197,11 @@ class CallChecker:
         if not isinstance(node, ast.Map):
             return self._wrong(call, node, parameter, "a map")
         if node.keys:
-            return self._wrong(call, node, parameter, "a whole map, without keys")
+            hint = f"{call.name}(@{node.name}) is for the whole map"
+            if call.name == "clear":
+                hint = "delete() deletes one element"
+            self._in.error(messages.NOT_A_WHOLE_MAP, node.span, name=call.name, hint=hint)
+            return False
         return self._known_map(node)
 
     def _known_map(self, node: ast.Map) -> bool:
@@ -213,7 +223,15 @@ class CallChecker:
             return False
         info = self._in.maps[node.name]
         if not node.keys and info.keys:
-            return self._wrong(call, node, parameter, f"one element: @{node.name} has keys (clear() deletes them all)")
+            self._in.error(
+                messages.ELEMENT_WITHOUT_KEYS,
+                node.span,
+                name=call.name,
+                map=node.name,
+                known=keys_shown(info.keys),
+                hint=f"clear(@{node.name}) deletes all elements",
+            )
+            return False
         self._in.keys_of(node)
         return True
 
@@ -334,7 +352,7 @@ class CallChecker:
                 messages.ARGUMENT_KIND,
                 node.arguments[0].span,
                 name="buf",
-                parameter="address",
+                parameter="",
                 expected="an address, an array or a string",
                 given=_describe(node.arguments[0]),
             )
@@ -378,11 +396,17 @@ class CallChecker:
         type_ = node.arguments[0].type
         return integer(type_.width, False) if isinstance(type_, IntegerType) else UINT64
 
+    def _symbol(self, node: ast.Call, type_: Type) -> Type:
+        address = node.arguments[0]
+        if not isinstance(address.type, NUMBER):
+            return self._in.error(messages.NOT_A_POINTER, address.span, type=address.type or UNKNOWN)
+        return type_
+
     def _call_ksym(self, node: ast.Call) -> Type:
-        return KSYM
+        return self._symbol(node, KSYM)
 
     def _call_usym(self, node: ast.Call) -> Type:
-        return USYM
+        return self._symbol(node, USYM)
 
     def _call_kaddr(self, node: ast.Call) -> Type:
         return UINT64
@@ -471,7 +495,7 @@ class CallChecker:
                 messages.ARGUMENT_KIND,
                 node.arguments[0].span,
                 name="path",
-                parameter="path",
+                parameter="",
                 expected="a struct path of the kernel",
                 given=_describe(node.arguments[0]),
             )
@@ -484,7 +508,7 @@ class CallChecker:
                 messages.ARGUMENT_KIND,
                 node.arguments[0].span,
                 name="ntop",
-                parameter="family",
+                parameter="",
                 expected="an address family such as AF_INET",
                 given=_describe(node.arguments[0]),
             )
@@ -495,7 +519,7 @@ class CallChecker:
             messages.ARGUMENT_KIND,
             address.span,
             name="ntop",
-            parameter="address",
+            parameter=" as the address",
             expected="an integer or an array of 4 or 16 bytes",
             given=_describe(address),
         )
@@ -516,7 +540,7 @@ class CallChecker:
         type_ = node.arguments[0].type
         if isinstance(type_, (IntegerType, PointerType)) or (
             isinstance(type_, (ArrayType, StringType))
-            and type_.size >= 6
+            and type_.size == 6
             and not isinstance(node.arguments[0], ast.String)
         ):
             return MAC_ADDRESS
@@ -524,7 +548,7 @@ class CallChecker:
             messages.ARGUMENT_KIND,
             node.arguments[0].span,
             name="macaddr",
-            parameter="bytes",
+            parameter="",
             expected="an array of 6 bytes",
             given=_describe(node.arguments[0]),
         )
@@ -532,7 +556,7 @@ class CallChecker:
     def _call_signal(self, node: ast.Call) -> Type:
         import signal
 
-        if self._in.context.probe_type in ("BEGIN", "END"):
+        if self._in.context.probe_type in ("BEGIN", "END", "interval"):
             return self._in.error(
                 messages.CALL_NOT_HERE,
                 node.span,
@@ -548,7 +572,7 @@ class CallChecker:
                     messages.BAD_SIGNAL,
                     argument.span,
                     text=argument.value,
-                    hint=did_you_mean(argument.value.removeprefix("SIG"), names),
+                    hint=did_you_mean(argument.value.upper().removeprefix("SIG"), names),
                 )
         elif isinstance(argument, ast.Integer) and not 1 <= argument.value <= 64:
             return self._in.error(
@@ -559,7 +583,7 @@ class CallChecker:
                 messages.ARGUMENT_KIND,
                 argument.span,
                 name="signal",
-                parameter="signal",
+                parameter="",
                 expected="a number or a name",
                 given=_describe(argument),
             )
@@ -579,7 +603,7 @@ class CallChecker:
                 messages.ARGUMENT_KIND,
                 node.arguments[0].span,
                 name="join",
-                parameter="strings",
+                parameter="",
                 expected="the address of an array of strings",
                 given=_describe(node.arguments[0]),
             )
@@ -589,8 +613,8 @@ class CallChecker:
 def _count(function: functions.Function) -> str:
     low, high = function.required, len(function.parameters)
     if function.variadic:
-        return f"at least {low}"
-    return str(low) if low == high else f"{low} to {high}"
+        return f"at least {counted(low, 'argument')}"
+    return counted(low, "argument") if low == high else f"{low} to {counted(high, 'argument')}"
 
 
 def _describe(node: ast.Expression) -> str:
@@ -600,9 +624,9 @@ def _describe(node: ast.Expression) -> str:
     if isinstance(node, ast.Integer):
         return "a number"
     if isinstance(node.type, AggregateType):
-        return f"a {node.type}() of all CPUs"
-    if isinstance(node, ast.Map) and node.type is UNKNOWN:
-        return "a map"
+        return f"a {shown(node.type)} of all CPUs"
+    if isinstance(node, (ast.Map, ast.Variable)) and node.type is UNKNOWN:
+        return f"`{'@' if isinstance(node, ast.Map) else '$'}{node.name}`"
     if node.type is UNKNOWN:
         return f"`{node.name}`" if isinstance(node, ast.Identifier) else "an expression"
-    return f"a value of type {node.type}"
+    return f"a value of type {shown(node.type)}"

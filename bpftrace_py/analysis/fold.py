@@ -54,7 +54,15 @@ class Folder:
             return self._constant(node)
         if isinstance(node, ast.Call) and node.name == "str":
             return self._text(node)
-        if isinstance(node, ast.Ternary) and isinstance(node.condition, ast.Integer):
+        if isinstance(node, ast.Call):
+            node.arguments[:] = [self._given(argument) for argument in node.arguments]
+            return node
+        if (
+            isinstance(node, ast.Ternary)
+            and isinstance(node.condition, ast.Integer)
+            and isinstance(node.then, ast.Integer)  # other arms stay, so that their types are checked
+            and isinstance(node.otherwise, ast.Integer)
+        ):
             return node.then if node.condition.value else node.otherwise
         return node
 
@@ -64,6 +72,12 @@ class Folder:
             return node
         value = integer_parameter(text)
         return node if value is None else ast.Integer(value=value, text=text, span=node.span)
+
+    def _given(self, node: ast.Expression) -> ast.Expression:
+        """An argument; a parameter that was not given is 0 there."""
+        if isinstance(node, ast.Positional) and self.parameter(node.number) is None:
+            return ast.Integer(value=0, span=node.span)
+        return node
 
     def _constant(self, node: ast.Identifier) -> ast.Expression:
         value = self._records.constant(node.name)
@@ -103,11 +117,11 @@ class Folder:
 
     def _binary(self, node: ast.Binary) -> ast.Expression:
         left, right = node.left, node.right
-        if not (isinstance(left, ast.Integer) and isinstance(right, ast.Integer)):
-            return node
-        if node.operator in ("/", "%") and right.value == 0:
+        if node.operator in ("/", "%") and isinstance(right, ast.Integer) and right.value == 0:
             self._diagnostics.error(messages.DIVISION_BY_ZERO, right.span)
             return ast.Integer(value=0, span=node.span)
+        if not (isinstance(left, ast.Integer) and isinstance(right, ast.Integer)):
+            return node
         return ast.Integer(value=evaluate(node.operator, left.value, right.value), span=node.span)
 
 
@@ -147,8 +161,8 @@ def evaluate(operator: str, left: int, right: int) -> int:
             value = left ^ right
         case "<<":
             value = left << (right & 63)
-        case ">>":  # bpftrace shifts in zeros
-            value = (left & MASK) >> (right & 63)
+        case ">>":
+            value = left >> (right & 63)
         case "==":
             value = left == right
         case "!=":

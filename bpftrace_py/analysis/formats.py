@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
+from bpftrace_py.analysis.wording import counted
+from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import UNKNOWN, AggregateType, BufferType, IntegerType, PointerType, StringType, Type
+from bpftrace_py.types import (
+    UNKNOWN,
+    AggregateType,
+    ArrayType,
+    BufferType,
+    IntegerType,
+    PointerType,
+    RecordType,
+    StringType,
+    TupleType,
+    Type,
+)
 
 if TYPE_CHECKING:
     from bpftrace_py.analysis.infer import Inference
+    from bpftrace_py.output.printf import Conversion
 
 
 def check_format(inference: Inference, node: ast.Call) -> None:
@@ -20,16 +34,24 @@ def check_format(inference: Inference, node: ast.Call) -> None:
     assert isinstance(text, ast.String)
     arguments = node.arguments[1:]
     found = printf.check_format(text.value, len(arguments))
-    for conversion in found:
-        if conversion.problem:  # bpftrace prints it as it stands, and scripts say "50% idle"
-            inference.diagnostics.warning(messages.NOT_A_CONVERSION, text.span, name=node.name, problem=conversion.problem)
     conversions = [conversion for conversion in found if conversion.takes]
+    problems = [conversion for conversion in found if conversion.problem]
     if len(conversions) != len(arguments):
-        place = (
-            arguments[len(conversions)].span.to(arguments[-1].span) if len(arguments) > len(conversions) else text.span
-        )
-        inference.error(messages.FORMAT_COUNT, place, name=node.name, given=len(arguments), expected=len(conversions))
+        if len(arguments) > len(conversions):
+            place = arguments[len(conversions)].span.to(arguments[-1].span)
+        else:
+            place = _place(inference.source, text, conversions[len(arguments)])
+        reasons = [f"`{text.value[c.start : c.end]}` {c.problem}" for c in problems]
+        inference.error(
+            messages.FORMAT_COUNT, place, name=node.name, hint="; ".join(reasons) or None,
+            expected=counted(len(conversions), "conversion"), given=f"is given {counted(len(arguments), 'value')}",
+        )  # fmt: skip
         return
+    for conversion in problems:  # bpftrace prints it as it stands, and scripts say "50% idle"
+        inference.diagnostics.warning(
+            messages.NOT_A_CONVERSION, _place(inference.source, text, conversion), name=node.name,
+            conversion=text.value[conversion.start : conversion.end], problem=conversion.problem,
+        )  # fmt: skip
     for conversion, argument in zip(conversions, arguments, strict=True):
         if argument.type is not UNKNOWN and not conversion.accepts(argument.type):
             shown = text.value[conversion.start : conversion.end]
@@ -43,6 +65,28 @@ def check_format(inference: Inference, node: ast.Call) -> None:
             )
 
 
+def _place(source: Source, text: ast.String, conversion: Conversion) -> Span:
+    """The span of a conversion in the source; that of the whole literal where its characters are not one to one."""
+    written = source.text[text.span.start : text.span.end]
+    starts, at = [], 1
+    while at < len(written) - 1:
+        starts.append(at)
+        if written[at] != "\\":
+            at += 1
+        elif written[at + 1] in "x01234567":
+            digits = "0123456789abcdefABCDEF" if written[at + 1] == "x" else "01234567"
+            end = at + 4  # `\x41` and `\101` are of the same length
+            at += 2
+            while at < end and written[at] in digits:
+                at += 1
+        else:
+            at += 2
+    starts.append(len(written) - 1)
+    if written[:1] != '"' or len(starts) != len(text.value) + 1:
+        return text.span
+    return Span(text.span.start + starts[conversion.start], text.span.start + starts[conversion.end])
+
+
 def _hint(letter: str, type_: Type) -> str | None:
     if isinstance(type_, AggregateType):
         return "print(@map) prints an aggregate; its value is put together from all CPUs when it is printed"
@@ -52,4 +96,8 @@ def _hint(letter: str, type_: Type) -> str | None:
         return "%s prints a string"
     if isinstance(type_, BufferType):
         return "%r prints a buffer"
-    return None
+    if letter == "r":
+        return "buf() makes the buffer that %r prints"
+    if isinstance(type_, (TupleType, ArrayType)):
+        return "print() prints it, or name one element"
+    return None if isinstance(type_, (IntegerType, PointerType, RecordType)) else "%s prints it"

@@ -14,6 +14,7 @@ from bpftrace_py.analysis.fold import wrap
 from bpftrace_py.analysis.merge import key_type, merge, stored_type
 from bpftrace_py.analysis.program import Context, MapInfo, ProbeInstance
 from bpftrace_py.analysis.records import Records
+from bpftrace_py.analysis.wording import keys_shown, shown
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics, Message, Note, did_you_mean
 from bpftrace_py.language import builtins, functions
@@ -37,6 +38,8 @@ from bpftrace_py.types import (
 )
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from bpftrace_py.analysis.user_symbols import UserObject
 
 MAX_ROUNDS = 12  # a type can only grow; programs settle in two or three
@@ -57,6 +60,7 @@ class Inference:
         self.final = False
         self._changed = False
         self._loops = 0
+        self._assigned: dict[str, Span] = {}  # the variables that have a value by now, and where they got it
         self._instance: ProbeInstance
         self._calls = CallChecker(self)
 
@@ -79,6 +83,7 @@ class Inference:
         for instance in instances:
             self._instance = instance
             self._loops = 0
+            self._assigned = {}
             if instance.tree.predicate is not None:
                 self.condition(instance.tree.predicate)
             self._block(instance.tree.body)
@@ -91,7 +96,8 @@ class Inference:
         self, message: Message, span: Span, *, hint: str | None = None, notes: tuple[Note, ...] = (), **values: object
     ) -> Type:
         """Report, and be the unknown type, which nothing else complains about."""
-        self.diagnostics.error(message, span, hint=hint, notes=notes, **values)
+        worded = {name: shown(value) if isinstance(value, Type) else value for name, value in values.items()}
+        self.diagnostics.error(message, span, hint=hint, notes=notes, **worded)
         return UNKNOWN
 
     def user_object(self, name: str, span: Span) -> UserObject | None:
@@ -103,7 +109,8 @@ class Inference:
     # --- statements
 
     def _block(self, block: ast.Block) -> None:
-        for statement in block.statements:
+        for index, statement in enumerate(block.statements):
+            statement = block.statements[index] = _as_if(statement)
             self._statement(statement)
 
     def _statement(self, statement: ast.Statement) -> None:
@@ -135,9 +142,11 @@ class Inference:
         self.visit(node)
 
     def _unroll(self, node: ast.Unroll) -> None:
+        before = len(self.diagnostics.errors)
         self.visit(node.count)
         if not isinstance(node.count, ast.Integer):
-            self.error(messages.UNROLL_NOT_CONSTANT, node.count.span)
+            if len(self.diagnostics.errors) == before:
+                self.error(messages.UNROLL_NOT_CONSTANT, node.count.span)
         elif not 1 <= node.count.value <= MAX_UNROLL:
             self.error(messages.UNROLL_RANGE, node.count.span, low=1, high=MAX_UNROLL, value=node.count.value)
         self._block(node.body)
@@ -149,7 +158,8 @@ class Inference:
             current = self.visit(target)
             for type_, span in ((current, target.span), (value, node.value.span)):
                 if type_ is not UNKNOWN and not isinstance(type_, (IntegerType, PointerType)):
-                    self.error(messages.NEEDS_INTEGER, span, what=f"`{node.operator}`", type=type_)
+                    notes = self._origin(target) if span is target.span else ()
+                    self.error(messages.NEEDS_INTEGER, span, what=f"`{node.operator}`", type=type_, notes=notes)
                     return
             if current is UNKNOWN:
                 if isinstance(target, ast.Variable):
@@ -157,8 +167,11 @@ class Inference:
                 value = INT64
             else:
                 value = current
+        if node.operator in ("/=", "%=") and isinstance(node.value, ast.Integer) and node.value.value == 0:
+            self.error(messages.DIVISION_BY_ZERO, node.value.span)
         if isinstance(target, ast.Variable):
             self._assign_variable(target, value, node.value.span)
+            self._assigned.setdefault(target.name, target.span)
         else:
             self._keys(target)
             self._assign_map(target, value, node.value.span)
@@ -174,9 +187,12 @@ class Inference:
                 return self.error(
                     messages.AGGREGATE_NEEDS_MAP, value.span, name=value.name, hint=f"write `@name = {value.name}(...)`"
                 )
-        type_ = self.visit(value)
+        if _is_args(value) and isinstance(node.target, ast.Variable):
+            value.type = type_ = self._identifier_type(value)
+        else:
+            type_ = self.visit(value)
         if isinstance(type_, AggregateType):
-            return self.error(messages.AGGREGATE_AS_VALUE, value.span, type=type_, map=_shown(value))
+            return self.error(messages.AGGREGATE_AS_VALUE, value.span, type=str(type_), map=_shown(value))
         if isinstance(type_, (VoidType, FunctionType)):
             return self.error(messages.NO_VALUE, value.span, type=type_)
         return type_
@@ -187,7 +203,8 @@ class Inference:
         if value is not UNKNOWN:
             merged = merge(known, stored_type(value))
             if merged is None:
-                self.error(messages.VARIABLE_TYPE, span, name=target.name, type=value, known=known)
+                notes = self._origin(target)
+                self.error(messages.VARIABLE_TYPE, span, name=target.name, type=value, known=known, notes=notes)
             elif merged != known:
                 variables[target.name] = merged
                 self._changed = True
@@ -209,7 +226,7 @@ class Inference:
             return
         merged = merge(info.value, stored_type(value, in_map=True))
         if merged is None:
-            notes = (Note(f"it is `{info.value}` here", info.value_span),) if info.value_span else ()
+            notes = self._origin(target)
             self.error(messages.MAP_TYPE, span, name=target.name, type=value, known=info.value, notes=notes)
             return
         if merged != info.value:
@@ -217,6 +234,21 @@ class Inference:
             info.value_span = info.value_span or target.span
             self._changed = True
         target.type = info.value
+
+    def _origin(self, node: ast.Expression) -> tuple[Note, ...]:
+        """The note that says where a variable or a map got its type; none if that is where it is asked for."""
+        if isinstance(node, ast.Variable):
+            name, type_, span = f"${node.name}", self._instance.variables.get(node.name), self._assigned.get(node.name)
+        elif isinstance(node, ast.Map) and node.name in self.maps:
+            info = self.maps[node.name]
+            name, type_, span = f"@{node.name}", info.value, info.value_span
+        else:
+            return ()
+        if type_ is None or span is None or span == node.span:
+            return ()
+        text = shown(type_)
+        article = "an" if text[0] in "aei" else "a"
+        return (Note(f"`{name}` is {article} {text} here", span),)
 
     def _keys(self, node: ast.Map) -> None:
         """Type the keys of a map access and hold them against the keys of earlier ones."""
@@ -233,13 +265,14 @@ class Inference:
             return
         merged = tuple(merge(a, b) for a, b in zip(info.keys, types, strict=False))
         if len(types) != len(info.keys) or None in merged:
-            notes = (Note(f"the keys are {_listed(info.keys)} here", info.keys_span),) if info.keys_span else ()
+            known = keys_shown(info.keys)
+            notes = (Note(f"`@{node.name}` has {known} here", info.keys_span),) if info.keys_span else ()
             self.error(
                 messages.KEYS_DIFFER,
                 node.span,
                 name=node.name,
-                given=_listed(types),
-                known=_listed(info.keys),
+                given=keys_shown(types).removeprefix("the key ").removeprefix("the keys ").replace("no keys", "none"),
+                known=known,
                 notes=notes,
             )
         elif merged != info.keys:
@@ -316,12 +349,12 @@ class Inference:
 
     def _variable(self, node: ast.Variable) -> Type:
         known = self._instance.variables.get(node.name)
-        if known is None:
+        if known is None or node.name not in self._assigned:
             return self.error(
                 messages.UNDEFINED_VARIABLE,
                 node.span,
                 name=node.name,
-                hint=did_you_mean(node.name, self._instance.variables, "${}"),
+                hint=did_you_mean(node.name, self._assigned, "${}"),
             )
         return known
 
@@ -336,6 +369,14 @@ class Inference:
         return info.value
 
     def _identifier(self, node: ast.Identifier) -> Type:
+        type_ = self._identifier_type(node)
+        if node.name == "args" and type_ is not UNKNOWN:
+            members = self.records.fields(self.context.arguments) if self.context.arguments is not None else None
+            hint = f"write `args->{members[-1].name}`, for example" if members else None
+            return self.error(messages.ARGS_AS_VALUE, node.span, hint=hint)
+        return type_
+
+    def _identifier_type(self, node: ast.Identifier) -> Type:
         builtin = builtins.find(node.name)
         if builtin is None:
             known = [*builtins.BUILTINS, "arg0"]
@@ -405,6 +446,7 @@ class Inference:
         if not (isinstance(left, numbers) and isinstance(right, numbers)):
             return self._bad_operands(node, left, right)
         if node.operator in COMPARISONS | LOGICAL:
+            self._check_signs(node, left, right)
             return INT64
         if isinstance(left, PointerType) or isinstance(right, PointerType):
             return self._pointer_arithmetic(node, left, right)
@@ -413,15 +455,38 @@ class Inference:
             return INT64 if left.signed else UINT64
         return INT64 if _signed(node.left, left, right) and _signed(node.right, right, left) else UINT64
 
+    def _check_signs(self, node: ast.Binary, left: Type, right: Type) -> None:
+        """Warn where an order is asked of a signed and an unsigned number: `==` is right whatever the signs."""
+        if node.operator not in ("<", "<=", ">", ">=") or not (
+            isinstance(left, IntegerType) and isinstance(right, IntegerType)
+        ):
+            return
+        if _signed(node.left, left, right) != _signed(node.right, right, left):
+            signed = node.left if left.signed else node.right
+            other = node.right if left.signed else node.left
+            self.diagnostics.warning(
+                messages.SIGN_COMPARISON,
+                node.span,
+                operator=node.operator,
+                signed=self._text_of(signed),
+                unsigned=self._text_of(other),
+                hint=f"to compare as signed numbers, write (int64){self._text_of(other)}",
+            )
+
     def _bad_operands(self, node: ast.Binary, left: Type, right: Type) -> Type:
-        hint = None
+        hint: str | None = None
+        notes: tuple[Note, ...] = ()
         if isinstance(left, StringType) and isinstance(right, StringType):
             hint = "strings can be compared by `==`, `!=` and strncmp()"
         elif isinstance(left, AggregateType) or isinstance(right, AggregateType):
+            notes = self._origin(node.left if isinstance(left, AggregateType) else node.right)
             hint = "an aggregate is put together from all CPUs when it is printed; count with `++` to use it here"
         elif StringType in (type(left), type(right)) and node.operator in ("==", "!="):
-            hint = "str() makes a string of an address"
-        return self.error(messages.BAD_OPERANDS, node.span, operator=node.operator, left=left, right=right, hint=hint)
+            literal = isinstance(node.left, ast.Integer) or isinstance(node.right, ast.Integer)
+            hint = "a string is written in double quotes" if literal else "str() makes a string of an address"
+        return self.error(
+            messages.BAD_OPERANDS, node.span, operator=node.operator, left=left, right=right, hint=hint, notes=notes
+        )
 
     def _pointer_arithmetic(self, node: ast.Binary, left: Type, right: Type) -> Type:
         if node.operator == "-" and isinstance(left, PointerType) and isinstance(right, PointerType):
@@ -459,7 +524,8 @@ class Inference:
             type_ = target.type = info.value
         if type_ is UNKNOWN or isinstance(type_, (IntegerType, PointerType)):
             return type_
-        return self.error(messages.NEEDS_INTEGER, target.span, what=f"`{node.operator}`", type=type_)
+        notes = self._origin(target)
+        return self.error(messages.NEEDS_INTEGER, target.span, what=f"`{node.operator}`", type=type_, notes=notes)
 
     def _cast(self, node: ast.Cast) -> Type:
         operand = self.visit(node.operand)
@@ -540,8 +606,9 @@ class Inference:
                 return "direct"
 
     def _field(self, node: ast.FieldAccess) -> Type:
-        operand = self.visit(node.operand)
-        is_args = isinstance(node.operand, ast.Identifier) and node.operand.name == "args"
+        is_args = _is_args(node.operand)
+        operand = self._identifier_type(node.operand) if _is_args(node.operand) else self.visit(node.operand)
+        node.operand.type = operand
         if operand is UNKNOWN:
             return UNKNOWN
         record = operand.pointee if isinstance(operand, PointerType) else operand
@@ -551,11 +618,18 @@ class Inference:
                 node.span,
                 field=node.name,
                 type=operand,
-                hint="cast it: ((struct name *)value)->" + node.name if isinstance(operand, IntegerType) else None,
+                hint=self._record_hint(node, operand),
             )
         if not is_args and node.arrow != isinstance(operand, PointerType):
             wanted = "->" if isinstance(operand, PointerType) else "."
-            return self.error(messages.ARROW_OR_DOT, node.span, type=operand, hint=f"write `{wanted}{node.name}`")
+            return self.error(
+                messages.ARROW_OR_DOT,
+                Span(node.operand.span.end, node.span.end),
+                type=operand,
+                which="a pointer" if isinstance(operand, PointerType) else "a record and no pointer to one",
+                what=f"`{self._text_of(node.operand)}`",
+                hint=f"write `{wanted}{node.name}`",
+            )
         fields = self.records.fields(record)
         if fields is None:
             return self.error(messages.INCOMPLETE_RECORD, node.operand.span, record=record.name)
@@ -566,14 +640,25 @@ class Inference:
         hint = did_you_mean(node.name, [f.name for f in fields], form)
         if hint is None and fields:
             hint = f"it has {', '.join(f.name for f in fields[:12])}{', ...' if len(fields) > 12 else ''}"
-        shown = f"the arguments of {self._instance.targets[0].name}" if is_args else record.name
+        whose = f"`args` of {self._instance.targets[0].name}" if is_args else record.name
         return self.error(
             messages.UNKNOWN_FIELD,
             Span(node.name_span.start, node.name_span.end) if node.name_span.end else node.span,
-            record=shown,
+            record=whose,
             field=node.name,
             hint=hint,
         )
+
+    def _record_hint(self, node: ast.FieldAccess, operand: Type) -> str | None:
+        if isinstance(operand, IntegerType):
+            return f"if it is the address of one, cast it: ((struct name *){self._text_of(node.operand)})->{node.name}"
+        if isinstance(operand, TupleType):
+            return "the elements of a tuple are .0, .1, ..."
+        return None
+
+    def _text_of(self, node: ast.Expression) -> str:
+        text = " ".join(self.source.text[node.span.start : node.span.end].split())
+        return text if len(text) <= 40 else text[:37] + "..."
 
     def _member(self, node: ast.FieldAccess, type_: Type, data_loc: bool) -> Type:
         space = self.location_space(node)
@@ -631,16 +716,34 @@ class Inference:
             return UINT64
         fields = self.records.fields(type_) if isinstance(type_, RecordType) else None
         if fields is None:
-            return self.error(messages.NOT_A_RECORD, node.span, field=node.field_name, type=type_)
+            return self.error(messages.NOT_A_RECORD, node.record.span, field=node.field_name, type=type_)
         if node.field_name not in [f.name for f in fields]:
+            at = self.source.text.rfind(node.field_name, node.span.start, node.span.end)
             return self.error(
                 messages.UNKNOWN_FIELD,
-                node.span,
+                Span(at, at + len(node.field_name)) if at >= 0 else node.span,
                 record=type_,
                 field=node.field_name,
                 hint=did_you_mean(node.field_name, [f.name for f in fields]),
             )
         return UINT64
+
+
+def _is_args(node: ast.Expression) -> TypeGuard[ast.Identifier]:
+    return isinstance(node, ast.Identifier) and node.name == "args"
+
+
+def _as_if(statement: ast.Statement) -> ast.Statement:
+    """`pid ? printf(...) : exit();` is an `if` in other words: both arms are statements."""
+    if not isinstance(statement, ast.ExpressionStatement) or not isinstance(statement.expression, ast.Ternary):
+        return statement
+    node = statement.expression
+    arms = []
+    for arm in (node.then, node.otherwise):
+        if not (isinstance(arm, ast.Call) and arm.name in functions.FUNCTIONS and functions.FUNCTIONS[arm.name].statement):
+            return statement
+        arms.append(ast.Block(statements=[ast.ExpressionStatement(expression=arm, span=arm.span)], span=arm.span))
+    return ast.If(condition=node.condition, then=arms[0], otherwise=arms[1], span=statement.span)
 
 
 def builtins_func_type(context: Context) -> Type:
@@ -655,10 +758,6 @@ def _signed(node: ast.Expression, own: IntegerType, other: IntegerType) -> bool:
     if own.signed and isinstance(node, ast.Integer) and node.value >= 0:
         return other.signed
     return own.signed
-
-
-def _listed(types: tuple[Type, ...]) -> str:
-    return f"[{', '.join(str(t) for t in types)}]" if types else "none"
 
 
 def _shown(node: ast.Expression) -> str:

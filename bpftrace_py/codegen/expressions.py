@@ -255,7 +255,7 @@ class ExpressionText:
         if operator in ("/", "%"):
             return self._division(operator, node, left, right)
         if operator == ">>":
-            return Number(f"(u64){left.operand()} >> {self._shift(node.right, right)}", node.type, False)
+            return Number(f"{a} >> {self._shift(node.right, right)}", node.type, False)
         if operator == "<<":
             return Number(f"{a} << {self._shift(node.right, right)}", node.type, False)
         if operator in COMPARISONS:
@@ -367,13 +367,12 @@ class ExpressionText:
 
     def _direct_element(self, whole: Bytes, offset: int, type_: Type) -> Value:
         """A part of bytes that the program can load from by itself."""
-        if whole.maybe:  # an element of a map that may not be there: zeros then
-            place = self.function.memory(whole.type, "whole")
-            self.memory.copy(whole, place, whole.type, True)
-            whole = Bytes(self.address(place, whole.type), whole.type)
+        whole = self._present(whole)
         at = f"((char *){operand_text(whole.address)} + {offset})" if offset else whole.address
         if is_memory(type_):
             return Bytes(at, type_, whole.space)
+        if whole.type.alignment % type_.alignment or offset % type_.alignment:  # the verifier wants loads aligned
+            return self.memory.load(Number(at, UINT64, at == whole.address and at.isidentifier()), 0, type_, "direct")
         return Number(f"*({scalar(type_)} *){operand_text(at)}", type_)
 
     # --- fields and elements
@@ -418,10 +417,10 @@ class ExpressionText:
             whole = self.value(node.operand)
             assert isinstance(whole, Bytes)
             base, space, size = Number(f"(u64){whole.address}", UINT64, False), whole.space, operand.element.size
-            if whole.space == "direct" and isinstance(node.index, ast.Integer):
-                return self._direct_element(whole, node.index.value * size, node.type)
             if whole.space == "direct":
-                space = "kernel"  # an index that only the run tells: the helper checks what the verifier cannot
+                if isinstance(node.index, ast.Integer):
+                    return self._direct_element(whole, node.index.value * size, node.type)
+                return self._direct_indexed(whole, index, node.type)
         if isinstance(node.index, ast.Integer):
             return self.memory.load(base, node.index.value * size, node.type, space)
         offset = f"{index.wide()} * {size}" if size > 1 else index.wide()
@@ -433,6 +432,31 @@ class ExpressionText:
         else:
             moved = Number(f"{base.operand()} + {offset}", UINT64, False)
         return self.memory.load(moved, 0, node.type, space)
+
+    def _direct_indexed(self, whole: Bytes, index: Number, type_: Type) -> Value:
+        """An element of an array of our own, at an index that only the run tells. Outside the array there are zeros."""
+        assert isinstance(whole.type, ArrayType)
+        whole = self._present(whole)
+        place = self.function.memory(type_, "element")
+        if is_memory(type_):
+            self.memory.zero(place, type_)
+        else:
+            self.function.line(f"{place} = 0;")
+        at = self.function.fresh("index")
+        self.function.line(f"u64 {at} = {index.wide()};")
+        with self.function.block(f"if ({at} < {whole.type.count})"):
+            self.function.line(f"keep({at}); // as the verifier has just seen it")
+            address = self.address(place, type_)
+            self.memory.read(address, f"((char *){operand_text(whole.address)} + {at} * {type_.size})", type_.size, "direct")
+        return Bytes(address, type_) if is_memory(type_) else Number(place, type_)
+
+    def _present(self, whole: Bytes) -> Bytes:
+        """Bytes that are there: those of a map's element that may be missing are copied, as zeros then."""
+        if not whole.maybe:
+            return whole
+        place = self.function.memory(whole.type, "whole")
+        self.memory.copy(whole, place, whole.type, True)
+        return Bytes(self.address(place, whole.type), whole.type)
 
     def _offset_of(self, node: ast.OffsetOf) -> Number:
         type_ = self.generator.named_type(node.record) if isinstance(node.record, ast.TypeName) else node.record.type

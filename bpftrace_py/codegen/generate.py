@@ -53,6 +53,7 @@ class Generator:
         self._syscall_bases: dict[int, int] = {}
         self._needs: set[str] = set()
         self._stack_frames = {False: 0, True: 0}
+        self._bounded_loops: list[unit.BoundedLoop] = []
         self._shared: set[str] = set()
         self._preemptible = False
 
@@ -201,6 +202,12 @@ class Generator:
         self._needs.add("lost")
         return f"count_lost({1 + list(self.maps).index(script_map.name)})"
 
+    def count_stopped(self, loop: ast.While, rounds: int) -> str:
+        """C that counts that a loop was stopped; one call a loop."""
+        self._needs.add("lost")
+        self._bounded_loops.append(unit.BoundedLoop(self.line_of(loop.span), rounds))
+        return f"count_lost({len(self.maps) + 1 + len(self._bounded_loops)})"
+
     def add_text(self, place: str, amount: str) -> str:
         """Add to a value that is this CPU's own. A program that can lose the CPU half way has to do it in one step."""
         if not self._preemptible:
@@ -255,7 +262,9 @@ class Generator:
     # --- putting it together
 
     def _unit(self) -> unit.Unit:
-        tables = Tables(self._needs, self.program.config, len(self.maps), len(self.actions), self._stack_frames)
+        tables = Tables(
+            self._needs, self.program.config, len(self.maps), len(self.actions), self._stack_frames, len(self._bounded_loops)
+        )  # fmt: skip
         maps = [partial(table_text, m, self.structs) for m in self.maps.values()]
         text = tables.text(
             self.program.source.name,
@@ -282,6 +291,7 @@ class Generator:
             session="session_values" if "session" in self._needs else None,
             kernel_stacks="kernel_stacks" if self._stack_frames[False] else None,
             user_stacks="user_stacks" if self._stack_frames[True] else None,
+            bounded_loops=tuple(self._bounded_loops),
             probe_count=self.program.probe_count,
             records=self._printed_records(),
             warnings=tuple(d.text for d in self.diagnostics.warnings),

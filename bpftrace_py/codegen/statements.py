@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bpftrace_py import messages
+from bpftrace_py.codegen import loops
 from bpftrace_py.codegen.ctypes_text import is_memory
 from bpftrace_py.codegen.events import EventText
+from bpftrace_py.codegen.loops import Cost
 from bpftrace_py.language import functions
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import AggregateType, PointerType
@@ -22,10 +25,20 @@ class StatementText:
         self._fn = expressions.function
         self._generator = expressions.generator
         self._events = EventText(expressions)
+        self._before: ast.Statement | None = None  # the statement in front of the one at hand
+        self._times = 1  # how often the statement at hand runs, by the loops around it that have a constant count
+        self._loops_cost = Cost()  # of the loops written so far, inside the innermost one that is being written
+        self._roots: list[ast.While] | None = None
+        self._height = 0  # of the outermost `while` around the statement at hand
 
     def block(self, block: ast.Block) -> bool:
         """Write the statements. True if control does not come out at the end; what follows such a statement is left out."""
-        return any(self.statement(statement) for statement in block.statements)
+        before = None
+        for statement in block.statements:
+            self._before, before = before, statement
+            if self.statement(statement):
+                return True
+        return False
 
     def statement(self, node: ast.Statement) -> bool:
         self._comment(node)
@@ -105,23 +118,60 @@ class StatementText:
     def _unroll(self, node: ast.Unroll) -> None:
         assert isinstance(node.count, ast.Integer)
         i = self._fn.fresh("round")
+        rounds = node.count.value
+        lines, cost = self._body(node.body, rounds)
+        if cost.times(rounds * self._times).exceeds():
+            self._generator.diagnostics.error(messages.UNROLL_TOO_LARGE, node.count.span, rounds=rounds)
+        self._loops_cost += cost.times(rounds)
         self._fn.line("#pragma clang loop unroll(disable)")
-        with self._fn.block(f"for (u32 {i} = 0; {i} < {node.count.value}; {i}++)"):
-            self.block(node.body)
+        with self._fn.block(f"for (u32 {i} = 0; {i} < {rounds}; {i}++)"):
+            self._fn.add(lines)
 
     def _while(self, node: ast.While) -> None:
-        with self._fn.captured() as lines:
+        counted = loops.counted_rounds(node, self._before)
+        if self._roots is None:
+            self._roots = loops.outermost(self._ex.instance.tree)
+        outer, self._height = self._height, self._height or loops.height(node)
+        with self._fn.captured() as head:
             condition = self._ex.condition(node.condition)
+        lines, cost = self._body(node.body, counted or 1)
+        cost += loops.cost_of([*head, f"while ({condition})"])
+        share = 1 / len(self._roots) / self._times
+        rounds = counted
+        if counted is None or counted > cost.rounds(share):
+            rounds = cost.rounds(share, loops.height(node) / self._height)
+            lines = [*self._bound(node, rounds), *lines]
+        self._loops_cost += cost.times(rounds or 0)
+        self._height = outer
         self._fn.line("#pragma clang loop unroll(disable)")
-        if not lines:
+        if not head:
             with self._fn.block(f"while ({condition})"):
-                self.block(node.body)
+                self._fn.add(lines)
             return
         with self._fn.block("for (;;)"):
-            self._fn.add(lines)
+            self._fn.add(head)
             self._fn.line(f"if (!({condition}))")
             self._fn.line("\tbreak;")
-            self.block(node.body)
+            self._fn.add(lines)
+
+    def _body(self, block: ast.Block, rounds: int) -> tuple[list[str], Cost]:
+        """The lines of a loop's body, indented for it, and what one round of it costs."""
+        outside, self._loops_cost = self._loops_cost, Cost()
+        self._times *= rounds
+        with self._fn.captured() as lines:
+            self.block(block)
+        self._times //= rounds
+        cost, self._loops_cost = self._loops_cost, outside
+        return lines, cost + loops.cost_of(lines)
+
+    def _bound(self, node: ast.While, rounds: int) -> list[str]:
+        """The lines that stop a loop after so many rounds, and count that it was stopped."""
+        name = self._fn.fresh("rounds")
+        self._fn.line(f"u32 {name} = 0;")
+        with self._fn.captured() as lines, self._fn.block(f"if (++{name} > {rounds})"):
+            self._fn.line(f"{self._generator.count_stopped(node, rounds)}; // the verifier has to see an end")
+            self._fn.line("break;")
+        return lines
 
 
 __all__ = ["StatementText", "is_memory"]

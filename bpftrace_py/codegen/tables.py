@@ -106,12 +106,13 @@ class Scratch:
 class Tables:
     """Writes the tables in the order that gives them their numbers."""
 
-    def __init__(self, needs: set[str], config: Config, maps: int, actions: int, stack_frames: dict[bool, int]) -> None:
+    def __init__(self, needs: set[str], config: Config, maps: int, actions: int, stack_frames: dict[bool, int], loops: int) -> None:
         self._needs = needs
         self._config = config
         self._maps = maps
         self._actions = actions
         self._frames = stack_frames
+        self._loops = loops
         self._number = 0
 
     def _next(self) -> int:
@@ -149,7 +150,8 @@ class Tables:
             lines.append(f'TABLE({self._next()}, "array", u32, u64, want_wakeup, 1);')
         if needs & {"events", "lost"}:
             lines.append(
-                f'TABLE({self._next()}, "percpu_array", u32, u64, lost, {self._maps + 2}); // events, then each map\'s updates, then stacks'
+                f'TABLE({self._next()}, "percpu_array", u32, u64, lost, {self._maps + 2 + self._loops}); '
+                "// events, each map's updates, stacks, each loop's stops"
             )
         if "control" in needs:
             lines.append(f'TABLE({self._next()}, "array", u32, u64, pending, {self._actions});')

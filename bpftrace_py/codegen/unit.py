@@ -223,6 +223,14 @@ class ProgramSpec:
 
 
 @record(frozen=True)
+class BoundedLoop:
+    """A loop of the script that is stopped after so many `rounds`, since the verifier does not see its own end."""
+
+    line: int
+    rounds: int
+
+
+@record(frozen=True)
 class Unit:
     name: str  # of the script
     c_source: str
@@ -234,7 +242,7 @@ class Unit:
     events: str | None = None  # C name of the ring buffer, None if nothing is sent
     want_wakeup: str | None = None  # u64[1] array: user space sets it to be woken by the next event
     lost: str | None = (
-        None  # u64 per-CPU array: [0] events that found no room, [1 + i] updates that map i refused, [last] stacks
+        None  # u64 per-CPU array: [0] events without room, [1 + i] updates that map i refused, then stacks, then each loop's stops
     )
     pending: str | None = None  # u64 array, one slot an action: set where a control action found no room in `events`
     session: str | None = (
@@ -242,6 +250,7 @@ class Unit:
     )
     kernel_stacks: str | None = None
     user_stacks: str | None = None
+    bounded_loops: tuple[BoundedLoop, ...] = ()
     probe_count: int = 0  # what "Attaching N probes..." says
     records: dict[str, tuple[Field, ...]] = field(default_factory=dict)  # members of the records that may be printed
     warnings: tuple[str, ...] = ()

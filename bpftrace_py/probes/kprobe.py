@@ -16,6 +16,8 @@ def resolve(spec: Spec) -> list[unit.Target]:
     name, plus, offset_text = written.partition("+")
     offset = 0
     if plus:
+        if not offset_text:
+            raise spec.error(messages.EMPTY_PROBE_PART, "function", part="offset", type=type_name)
         number = parse_number(offset_text)
         if number is None or number >= 1 << 32:
             raise spec.error(messages.BAD_PROBE_NUMBER, "function", part="offset", text=offset_text)

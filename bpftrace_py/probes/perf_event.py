@@ -57,6 +57,7 @@ def resolve(spec: Spec) -> list[unit.Target]:
     event = next((e for e in events if name in (e.name, e.alias)), None)
     if event is None:
         hint = nearest(name, [n for e in events for n in (e.name, e.alias) if n])
+        hint = hint or f"the {type_name} events are {', '.join(e.name for e in events)}"
         raise spec.error(messages.UNKNOWN_PERF_EVENT, "event", name=name, type=type_name, hint=hint)
     full_name, count = f"{type_name}:{name}", event.count
     if spec.parts["count"] is not None:

@@ -102,7 +102,9 @@ def make_spec(
         if text:
             spec.parts[part.name] = text
         elif not part.optional and not (part.of_process and config.pid is not None):
-            raise spec.error(messages.EMPTY_PROBE_PART, part.name, part=part.name, type=probe_type.name)
+            written = diagnostics.source.text[span.start : span.end]
+            hint = f"the parameter {written} was not given" if written.startswith("$") else None
+            raise spec.error(messages.EMPTY_PROBE_PART, part.name, part=part.name, type=probe_type.name, hint=hint)
         if "*" in text and not part.wildcard:
             raise spec.error(messages.NO_WILDCARD_HERE, part.name, part=part.name, type=probe_type.name)
     return spec

@@ -151,7 +151,14 @@ def _flush(libc: ctypes.CDLL) -> None:
 
 def _extract(lib: Any, module: int, functions: Sequence[str]) -> tuple[Image, tuple[int, ...]]:
     """Bytecode and maps of a BCC module, and copies of the maps' file descriptors."""
-    lib.bpf_table_name.restype, lib.bpf_table_name.argtypes = ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_size_t]
+    # The bindings do not declare these: without it the module's address would be cut to an int.
+    for function, result in (
+        (lib.bpf_table_name, ctypes.c_char_p),
+        (lib.bpf_table_key_size_id, ctypes.c_size_t),
+        (lib.bpf_table_leaf_size_id, ctypes.c_size_t),
+        (lib.bpf_table_fd_id, ctypes.c_int),
+    ):
+        function.restype, function.argtypes = result, [ctypes.c_void_p, ctypes.c_size_t]
     maps, index_by_fd, fds = [], {}, []
     for index in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
         kind = lib.bpf_table_type_id(module, index)

@@ -48,6 +48,7 @@ class Child:
             raise host_error(messages.COMMAND_NOT_STARTED, command=words[0], reason=_lowered(reason)) from error
         self.pid = self._process.pid
         self._stopped = True
+        self._signalled = False
         try:
             self._wait_for_exec(words[0])
             self.pidfd = os.pidfd_open(self.pid)
@@ -79,25 +80,32 @@ class Child:
         return self._process.poll() is not None
 
     def signal(self, number: int) -> None:
-        """Pass a signal on; nothing happens if the command has ended."""
+        """Pass a signal on; nothing happens if the command has ended. `close` then waits for what it makes of it."""
         if not self._stopped:
+            self._signalled = True
             self._process.send_signal(number)
 
     def close(self) -> None:
-        """End the command if it still runs: SIGTERM, and SIGKILL if it has not ended a second later."""
+        """End the command if it still runs: SIGTERM, and SIGKILL if it has not ended a second later.
+
+        One that was just passed a signal has a second before that.
+        """
         if self._stopped and not self.ended:
             self._process.kill()  # it has not run yet: it cannot have anything to clean up
-        elif not self.ended:
+        elif not (self._signalled and self._ends_soon()):
             self._process.terminate()
-            deadline = time.monotonic() + _GRACE
-            while not self.ended and time.monotonic() < deadline:
-                time.sleep(0.01)
-            if not self.ended:
+            if not self._ends_soon():
                 self._process.kill()
         self._process.wait()
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+    def _ends_soon(self) -> bool:
+        deadline = time.monotonic() + _GRACE
+        while not self.ended and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.ended
 
 
 def open_process(pid: int) -> int:

@@ -109,3 +109,6 @@ class LossReport:
         stacks = counts[1 + len(self._unit.maps) :]
         if stacks and stacks[0]:
             self._warn(warning(messages.STACKS_LOST, count=stacks[0]))
+        for loop, stops in zip(self._unit.bounded_loops, stacks[1:], strict=False):
+            if stops:
+                self._warn(warning(messages.LOOP_STOPPED, line=loop.line, count=stops, rounds=loop.rounds))

@@ -237,8 +237,14 @@ class TokenList:
             lexer.begin("code")
 
     def _bad_character(self, token: Token) -> None:
-        span = Span(token.lexpos, token.end)
-        hint = "strings are written in double quotes" if token.value in "'`" else None
+        span, hint = Span(token.lexpos, token.end), None
+        if token.value in "'`":
+            hint = "strings are written in double quotes"
+            line_start = self._source.text.rfind("\n", 0, token.lexpos) + 1
+            earlier = [at for at in self.bad_characters[-9:] if at >= line_start and self._source.text[at] == token.value]
+            if len(earlier) % 2:
+                self.bad_characters.append(token.lexpos)  # the quote that closes the one reported
+                return
         self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, hint=hint, character=token.value)
         self.bad_characters.append(token.lexpos)
         self.broken |= len(self.bad_characters) >= Diagnostics.LIMIT

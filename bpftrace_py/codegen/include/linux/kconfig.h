@@ -72,6 +72,9 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 
 /* --- small things that many programs need */
 
+/* The compiler knows nothing of a number any more, and does not work it out anew behind a check that the verifier follows. */
+#define keep(n) asm volatile("" : "+r"(n))
+
 #define zero_fill(to, size) __builtin_memset(to, 0, size)
 /* Helper 113 fills with zeros what it cannot read: one call instead of a store for every 8 bytes. */
 #define zero_fill_large(to, size) read_kernel(to, size, 0)

@@ -1,0 +1,142 @@
+"""How often a loop may go round.
+
+The kernel's verifier follows a loop round by round and remembers every branch that it has not tried yet, up to a limit.
+A loop whose end it cannot see gets a bound here that keeps the whole program below that limit; where the bound cuts the
+loop short at run time, that is counted and told. A loop that plainly counts to a constant needs none if it fits.
+"""
+
+from __future__ import annotations
+
+import re
+from bpftrace_py.syntax import ast
+from bpftrace_py.syntax.visitor import walk
+
+BRANCHES = 6000  # of the 8192 that the verifier keeps in mind
+INSTRUCTIONS = 600_000  # of the million that it looks at
+MOST_ROUNDS = 1_000_000
+
+# What the calls of our own routines and of the prelude's cost, in branches.
+_ROUTINES = {
+    "wakeup(": 2, "count_lost(": 1, "send(": 5, "signed_div(": 5, "signed_mod(": 5, "log2_bucket(": 8, "linear_bucket(": 3,
+    "as_int(": 1, "read_any(": 1, "read_any_str(": 1,
+}  # fmt: skip
+_BRANCH = re.compile(r"\bif \(|\?|&&|\|\||\bwhile \(")
+_COMPARED = re.compile(r"strings_differ\(.*?, (\d+)\)")
+_STACK = re.compile(r"keep_stack\(ctx, [^,]*, (\d+),")
+_COUNTED = re.compile(r"\bfor \(u\d+ \w+ = 0; \w+ < (\d+);")
+_FILLED = re.compile(r"(?:__builtin_memcpy|zero_fill)\(.*?, (\d+)\)")
+
+
+class Cost:
+    """What the verifier has to do for a piece of a program: branches to remember, instructions to look at."""
+
+    __slots__ = ("branches", "instructions")
+
+    def __init__(self, branches: int = 0, instructions: int = 0) -> None:
+        self.branches, self.instructions = branches, instructions
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.branches + other.branches, self.instructions + other.instructions)
+
+    def times(self, rounds: int) -> Cost:
+        return Cost(self.branches * rounds, self.instructions * rounds)
+
+    def rounds(self, share: float, part: float = 1.0) -> int:
+        """How many times it fits in a share of what the verifier allows. `part` is the exponent of a loop in a loop."""
+        branches, instructions = (BRANCHES * share) ** part, (INSTRUCTIONS * share) ** part
+        return max(1, min(int(branches / max(self.branches, 1)), int(instructions / max(self.instructions, 1)), MOST_ROUNDS))
+
+    def exceeds(self) -> bool:
+        """Whether the verifier would give up."""
+        return self.branches > 8000 or self.instructions > 900_000
+
+
+def cost_of(lines: list[str]) -> Cost:
+    """An estimate for lines of C, each once; loops of the script inside them are counted apart."""
+    branches = instructions = 0
+    for line in lines:
+        text = line.partition("//")[0]
+        branches += len(_BRANCH.findall(text)) + sum(n * text.count(name) for name, n in _ROUTINES.items())
+        branches += sum(2 * int(n) for n in _COMPARED.findall(text)) + sum(9 * int(n) for n in _STACK.findall(text))
+        branches += sum(4 * int(n) for n in _COUNTED.findall(text) if "round" not in text)
+        instructions += 6 + sum(int(n) // 4 for n in _FILLED.findall(text))
+    return Cost(branches, instructions + 6 * branches)
+
+
+def outermost(node: ast.Node) -> list[ast.While]:
+    """The `while` loops below a node that are in no other one."""
+    loops = [inner for inner in walk(node) if isinstance(inner, ast.While)]
+    inside = {id(inner) for loop in loops for inner in walk(loop.body) if isinstance(inner, ast.While)}
+    return [loop for loop in loops if id(loop) not in inside]
+
+
+def height(node: ast.While) -> int:
+    """How many loops stand inside each other, this one included."""
+    return 1 + max((height(inner) for inner in walk(node.body) if isinstance(inner, ast.While)), default=0)
+
+
+def counted_rounds(node: ast.While, before: ast.Statement | None) -> int | None:
+    """The rounds of a loop that counts a variable from a constant to a constant: `$i = 0; while ($i < 10) { ... $i++; }`.
+
+    `before` is the statement in front of it. None if it is not as plain as that.
+    """
+    condition = node.condition
+    if not (
+        isinstance(condition, ast.Binary) and isinstance(condition.left, ast.Variable) and isinstance(condition.right, ast.Integer)
+    ):
+        return None
+    name = condition.left.name
+    if not (
+        isinstance(before, ast.Assignment) and isinstance(before.target, ast.Variable) and before.target.name == name
+        and before.operator == "=" and isinstance(before.value, ast.Integer)
+    ):  # fmt: skip
+        return None
+    changes = [n for n in walk(node.body) if _changes(n, name)]
+    step = _step(changes[0]) if len(changes) == 1 else None
+    if step is None or not _always_reached(node.body, changes[0]):
+        return None
+    return _rounds(before.value.value, condition.operator, condition.right.value, step)
+
+
+def _changes(node: ast.Node, name: str) -> bool:
+    return isinstance(node, (ast.Assignment, ast.Increment)) and isinstance(node.target, ast.Variable) and node.target.name == name
+
+
+def _step(node: ast.Node) -> int | None:
+    """What a statement adds to the variable, if that is a constant."""
+    if isinstance(node, ast.Increment):
+        return 1 if node.operator == "++" else -1
+    assert isinstance(node, ast.Assignment)
+    value = node.value
+    if isinstance(value, ast.Integer) and node.operator in ("+=", "-="):
+        return value.value if node.operator == "+=" else -value.value
+    if (
+        node.operator == "=" and isinstance(value, ast.Binary) and value.operator in ("+", "-")
+        and isinstance(value.left, ast.Variable) and isinstance(node.target, ast.Variable)
+        and value.left.name == node.target.name and isinstance(value.right, ast.Integer)
+    ):  # fmt: skip
+        return value.right.value if value.operator == "+" else -value.right.value
+    return None
+
+
+def _always_reached(body: ast.Block, change: ast.Node) -> bool:
+    """Whether the change is a statement of the body itself, and nothing in front of it goes on to the next round."""
+    for statement in body.statements:
+        if statement is change or (isinstance(statement, ast.ExpressionStatement) and statement.expression is change):
+            return True
+        if any(isinstance(n, ast.Jump) and n.kind == "continue" for n in walk(statement)):
+            return False
+    return False
+
+
+def _rounds(start: int, operator: str, end: int, step: int) -> int | None:
+    distance = end - start
+    if operator in ("<=", ">="):
+        distance += 1 if operator == "<=" else -1
+    elif operator == "!=":
+        return distance // step if step and distance % step == 0 and distance // step >= 0 else None
+    elif operator not in ("<", ">"):
+        return None
+    if step == 0 or (step > 0) != (operator in ("<", "<=")):
+        return None
+    return max(0, -(-distance // step))

@@ -1,0 +1,158 @@
+"""Ctrl-C and its kin: the first ends a session in order, the second at once, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.live import Session, command
+
+PROGRAM = 'BEGIN { printf("begin\\n"); @ = 1; } END { printf("end\\n"); }'
+# Detaching one probe of a process takes about a tenth of a second, so that a second signal finds it at work.
+SLOW_TO_DETACH = "uprobe:libc:str*,uprobe:libc:mem* { @ = count(); }"
+
+
+def programs() -> set[int]:
+    """The ids of the BPF programs that any process on this machine has open."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/fdinfo/*"):
+        try:
+            match = re.search(r"^prog_id:\s*(\d+)$", path.read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        if match:
+            found.add(int(match[1]))
+    return found
+
+
+def own_programs(pid: int) -> set[int]:
+    found = set()
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        match = re.search(r"^prog_id:\s*(\d+)$", path.read_text(), re.MULTILINE)
+        if match:
+            found.add(int(match[1]))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_ends_it_in_order(number: int) -> None:
+    with Session("-q", "-e", PROGRAM) as session:
+        session.wait_for("^begin$")
+        session.signal(number)
+        done = session.wait()
+    assert (done.status, done.stdout) == (0, "begin\nend\n\n\n@: 1\n")
+
+
+def test_a_signal_is_heeded_at_once_when_nothing_happens() -> None:
+    with Session("-q", "-e", "interval:s:1000 { @ = count(); }") as session:
+        session.wait_attached()
+        time.sleep(1)  # long enough for it to wait without looking
+        assert session.interrupt().status == 0
+
+
+def test_what_was_attached_is_gone() -> None:
+    with Session("-q", "-e", "tracepoint:raw_syscalls:sys_enter { @ = count(); }") as session:
+        session.wait_attached()
+        mine = own_programs(session.pid)
+        assert mine
+        session.interrupt()
+    assert not mine & programs()
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    target = subprocess.Popen(["sleep", "1000"])
+    try:
+        with Session("-q", "-p", str(target.pid), "-e", SLOW_TO_DETACH) as session:
+            session.wait_attached()
+            mine = own_programs(session.pid)
+            session.signal(signal.SIGINT)
+            time.sleep(0.3)
+            assert session.process.poll() is None, "it should still be detaching"
+            session.signal(signal.SIGINT)
+            done = session.wait()
+        assert (done.status, done.stdout) == (130, "")
+        assert "Traceback" not in done.stderr
+        assert not mine & programs()
+    finally:
+        target.kill()
+        target.wait()
+
+
+def test_a_second_signal_takes_the_command_along() -> None:
+    with Session("-q", "-c", "sleep 1000", "-e", 'BEGIN { printf("%d\\n", cpid); } ' + SLOW_TO_DETACH) as session:
+        child = int(session.wait_for(r"^\d+$")[0])
+        session.signal(signal.SIGINT)
+        session.signal(signal.SIGINT)
+        assert session.wait().status in (0, 130)
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{child}") and "Z" not in Path(f"/proc/{child}/stat").read_text():
+        assert time.monotonic() < deadline, "the command outlived the session"
+        time.sleep(0.01)
+
+
+def test_the_signal_is_passed_on_to_the_command(tmp_path: Path) -> None:
+    script = tmp_path / "command"
+    script.write_text(f"#!/bin/sh\ntrap 'echo interrupted > {tmp_path}/out; exit' INT\necho ready\nwhile :; do sleep 0.1; done\n")
+    script.chmod(0o755)
+    with Session("-q", "-c", str(script), "-e", "BEGIN { @ = 1; }") as session:
+        session.wait_for("^ready$")
+        done = session.interrupt()
+    assert (done.status, done.lines[-1]) == (0, "@: 1")
+    assert (tmp_path / "out").read_text() == "interrupted\n"
+
+
+def test_while_it_compiles_it_ends_quietly() -> None:
+    with Session("--no-cache", "-q", "-e", PROGRAM) as session:
+        deadline = time.monotonic() + 30
+        while "libbcc.so" not in Path(f"/proc/{session.pid}/maps").read_text():
+            assert time.monotonic() < deadline
+        done = session.interrupt()
+    # Too late for the compiler, it may find the session running.
+    assert done.status in (0, 130)
+    assert done.stderr in ("", "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n")
+    assert done.status == 0 or done.stdout == ""
+
+
+def test_nohup_is_respected() -> None:
+    with Session("-q", "-e", PROGRAM, tool=None) as plain:
+        plain.wait_for("^begin$")
+        plain.interrupt()
+    process = subprocess.Popen(["nohup", command(), "-q", "-e", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "begin\n"
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        assert process.stdout.read() == "end\n\n\n@: 1\n"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_head_ends_it_quietly() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"""{command()} -q -e 'interval:ms:1 {{ printf("line\\n"); }}' | head -n 3; echo ${{PIPESTATUS[0]}}"""],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("line\nline\nline\n0\n", "")
+
+
+def test_a_system_command_that_runs_is_ended_with_it(tmp_path: Path) -> None:
+    with Session("-q", "-e", f'BEGIN {{ system("echo $$ > {tmp_path}/pid; exec sleep 1000"); }}') as session:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert session.interrupt().status == 0
+    pid = int((tmp_path / "pid").read_text())
+    assert not os.path.exists(f"/proc/{pid}")
