@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bpftrace_py.diagnostics import BpftraceError
 
 NAME = "bpftrace-py"
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 USAGE = f"""\
 USAGE:
@@ -216,8 +218,14 @@ def _report_bug(error: Exception, verbose: bool) -> int:
     from bpftrace_py import command, messages
     from bpftrace_py.diagnostics import host_error
 
-    hint = None if verbose else "the same command with -v shows where"
-    command.print_diagnostics(host_error(messages.OUR_BUG, kind=type(error).__name__, text=error, hint=hint).diagnostics)
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED):
+        reason = "memory" if isinstance(error, MemoryError) else os.strerror(error.errno or 0).lower()
+        hint = "`ulimit -n` shows and raises the limit of open files" if "files" in reason else None
+        report = host_error(messages.EXHAUSTED, reason=reason, hint=hint)
+    else:
+        hint = None if verbose else "the same command with -v shows where"
+        report = host_error(messages.OUR_BUG, kind=type(error).__name__, text=error, hint=hint)
+    command.print_diagnostics(report.diagnostics)
     if verbose:
         import traceback
 

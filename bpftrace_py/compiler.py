@@ -27,7 +27,11 @@ def parse_source(source: Source, diagnostics: Diagnostics) -> ast.Program:
     diagnostics.raise_errors()
     assert program is not None
     if not program.probes:
-        diagnostics.error(messages.NO_PROBES, Span(0, len(source.text)) if source.text else None)
+        last = program.declarations[-1] if program.declarations else None
+        swallowed = last is not None and last.text.startswith("#") and "{" in last.text
+        hint = "a `#` line goes on to its end: the probe belongs on a line of its own" if swallowed else None
+        hint = hint or "a program is a probe and its block, such as `BEGIN { exit(); }`"
+        diagnostics.error(messages.NO_PROBES, Span(0, len(source.text)) if source.text else None, hint=hint)
         diagnostics.raise_errors()
     return program
 

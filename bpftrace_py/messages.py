@@ -195,7 +195,7 @@ BUILTIN_HINTS: dict[str, str] = {
     "func": "kprobe, kretprobe, uprobe, uretprobe, kfunc and kretfunc have it",
     "argN": "kprobe, uprobe, usdt, rawtracepoint and kfunc have it; a tracepoint has `args`",
     "sargN": "kprobe and uprobe have it",
-    "args": "tracepoint and kfunc have it",
+    "args": "tracepoint, kfunc and kretfunc have it; kprobe and uprobe have arg0, arg1, ...",
 }
 
 UNKNOWN_KERNEL_SYMBOL = _message("E0333", "the kernel has no symbol `{name}`, or does not tell its address")
@@ -267,9 +267,9 @@ COMMAND_NOT_STARTED = _message("E0809", "the command {command} of -c cannot be s
 NO_SUCH_PROCESS = _message("E0810", "there is no process with the id {pid}")
 THREAD_NOT_PROCESS = _message("E0811", "{pid} is the id of a thread, not of a process")
 PROCESS_UNUSABLE = _message("E0812", "the process {pid} cannot be watched: {reason}")
-NOT_IN_THIS_BUILD = _message("E0813", "{what} is not there yet")
 
 # E09: run time
+EXHAUSTED = _message("E0905", "there is not enough of what this takes: {reason}")
 OUR_BUG = _message(
     "E0904", "{kind}: {text}: this is a bug in bpftrace-py", "Please report it, with the output of the same command with -v."
 )

@@ -197,9 +197,7 @@ class CallChecker:
         if not isinstance(node, ast.Map):
             return self._wrong(call, node, parameter, "a map")
         if node.keys:
-            hint = f"{call.name}(@{node.name}) is for the whole map"
-            if call.name == "clear":
-                hint = "delete() deletes one element"
+            hint = "delete() deletes one element" if call.name == "clear" else f"write @{node.name}[...] = 0"
             self._in.error(messages.NOT_A_WHOLE_MAP, node.span, name=call.name, hint=hint)
             return False
         return self._known_map(node)

@@ -13,7 +13,7 @@ from bpftrace_py.analysis.program import Context, ProbeInstance
 from bpftrace_py.analysis.records import Records
 from bpftrace_py.codegen import unit
 from bpftrace_py.config import Config
-from bpftrace_py.diagnostics import Diagnostics
+from bpftrace_py.diagnostics import Diagnostics, Note
 from bpftrace_py.host import Host
 from bpftrace_py.language.probe_types import ProbeType
 from bpftrace_py.probes.resolve import ResolvedPoint, resolve_all
@@ -101,7 +101,9 @@ class Expander:
         name = resolved.probe_type.name
         if name in ("BEGIN", "END"):
             if name in self._once:
-                self._diagnostics.error(messages.SPECIAL_PROBE_TWICE, resolved.point.span, name=name)
+                notes = (Note(f"the first {name} is here", self._once[name].span),)
+                self._diagnostics.error(messages.SPECIAL_PROBE_TWICE, resolved.point.span, name=name, notes=notes)
+                return
             self._once[name] = resolved.point
 
     def _context(

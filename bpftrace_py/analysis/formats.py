@@ -41,7 +41,7 @@ def check_format(inference: Inference, node: ast.Call) -> None:
             place = arguments[len(conversions)].span.to(arguments[-1].span)
         else:
             place = _place(inference.source, text, conversions[len(arguments)])
-        reasons = [f"`{text.value[c.start : c.end]}` {c.problem}" for c in problems]
+        reasons = [f"`{_up_to_letter(text.value, c.start)}` {c.problem}" for c in problems]
         inference.error(
             messages.FORMAT_COUNT, place, name=node.name, hint="; ".join(reasons) or None,
             expected=counted(len(conversions), "conversion"), given=f"is given {counted(len(arguments), 'value')}",
@@ -50,7 +50,8 @@ def check_format(inference: Inference, node: ast.Call) -> None:
     for conversion in problems:  # bpftrace prints it as it stands, and scripts say "50% idle"
         inference.diagnostics.warning(
             messages.NOT_A_CONVERSION, _place(inference.source, text, conversion), name=node.name,
-            conversion=text.value[conversion.start : conversion.end], problem=conversion.problem,
+            conversion=_up_to_letter(text.value, conversion.start), problem=conversion.problem,
+            hint="`%%` prints a percent sign",
         )  # fmt: skip
     for conversion, argument in zip(conversions, arguments, strict=True):
         if argument.type is not UNKNOWN and not conversion.accepts(argument.type):
@@ -85,6 +86,15 @@ def _place(source: Source, text: ast.String, conversion: Conversion) -> Span:
     if written[:1] != '"' or len(starts) != len(text.value) + 1:
         return text.span
     return Span(text.span.start + starts[conversion.start], text.span.start + starts[conversion.end])
+
+
+def _up_to_letter(format: str, start: int) -> str:
+    """What was perhaps meant as a conversion: from its `%` to the first letter."""
+    end = start + 1
+    while end < min(len(format), start + 8) and not format[end].isalpha():
+        end += 1
+    shown = format[start : end + 1]
+    return shown if shown[-1:].isalpha() and shown.isprintable() else "%"
 
 
 def _hint(letter: str, type_: Type) -> str | None:

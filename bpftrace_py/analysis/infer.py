@@ -18,7 +18,7 @@ from bpftrace_py.analysis.wording import keys_shown, shown
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics, Message, Note, did_you_mean
 from bpftrace_py.language import builtins, functions
-from bpftrace_py.source import Source, Span
+from bpftrace_py.source import NOWHERE, Source, Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
     INT64,
@@ -61,6 +61,7 @@ class Inference:
         self._changed = False
         self._loops = 0
         self._assigned: dict[str, Span] = {}  # the variables that have a value by now, and where they got it
+        self._elsewhere: dict[str, Span] = {}  # the variables of all probes, and the only block that assigns to each
         self._instance: ProbeInstance
         self._calls = CallChecker(self)
 
@@ -172,6 +173,8 @@ class Inference:
         if isinstance(target, ast.Variable):
             self._assign_variable(target, value, node.value.span)
             self._assigned.setdefault(target.name, target.span)
+            if self._instance.tree.body.span != self._elsewhere.setdefault(target.name, self._instance.tree.body.span):
+                self._elsewhere[target.name] = NOWHERE
         else:
             self._keys(target)
             self._assign_map(target, value, node.value.span)
@@ -192,7 +195,14 @@ class Inference:
         else:
             type_ = self.visit(value)
         if isinstance(type_, AggregateType):
-            return self.error(messages.AGGREGATE_AS_VALUE, value.span, type=str(type_), map=_shown(value))
+            return self.error(
+                messages.AGGREGATE_AS_VALUE,
+                value.span,
+                type=str(type_),
+                map=_shown(value),
+                notes=self._origin(value),
+                hint="print() puts it together; a map that is counted with `++` can be read here",
+            )
         if isinstance(type_, (VoidType, FunctionType)):
             return self.error(messages.NO_VALUE, value.span, type=type_)
         return type_
@@ -286,7 +296,10 @@ class Inference:
     def condition(self, node: ast.Expression) -> None:
         type_ = self.visit(node)
         if type_ is not UNKNOWN and not isinstance(type_, (IntegerType, PointerType)):
-            self.error(messages.CONDITION_TYPE, node.span, type=type_)
+            hint = None
+            if isinstance(type_, StringType):
+                hint = f'compare it: {self._text_of(node)} == "..."'
+            self.error(messages.CONDITION_TYPE, node.span, type=type_, hint=hint, notes=self._origin(node))
 
     def visit(self, node: ast.Expression) -> Type:
         """The type of an expression; noted in the node, too."""
@@ -354,9 +367,16 @@ class Inference:
                 messages.UNDEFINED_VARIABLE,
                 node.span,
                 name=node.name,
-                hint=did_you_mean(node.name, self._assigned, "${}"),
+                hint=self._variable_hint(node.name),
             )
         return known
+
+    def _variable_hint(self, name: str) -> str | None:
+        own = self._instance.tree.body.span
+        hint = did_you_mean(name, self._assigned, "${}")
+        if hint is None and self._elsewhere.get(name, own) != own:
+            hint = f"a variable is of one probe only: what another one is to read is kept in a map, such as `@{name}`"
+        return hint
 
     def _map(self, node: ast.Map) -> Type:
         self._keys(node)
@@ -381,7 +401,11 @@ class Inference:
         if builtin is None:
             known = [*builtins.BUILTINS, "arg0"]
             hint = did_you_mean(node.name, known)
-            if node.name in functions.FUNCTIONS:
+            if node.name in ("perf", "bpftrace", "raw"):
+                hint = f"`{node.name}` is an argument of kstack() and ustack()"
+            elif node.name.removeprefix("s").removeprefix("arg").isdigit() and "arg" in node.name:
+                hint = f"they go from {node.name.rstrip('0123456789')}0 to {node.name.rstrip('0123456789')}9"
+            elif node.name in functions.FUNCTIONS:
                 hint = f"`{functions.FUNCTIONS[node.name].signature}` is a function"
             return self.error(messages.UNKNOWN_IDENTIFIER, node.span, name=node.name, hint=hint)
         if builtin.needs and builtin.needs not in self.context.offers:
@@ -579,7 +603,9 @@ class Inference:
         """The type that a cast or sizeof names."""
         base = self.records.find(name.name)
         if base is None:
-            close = did_you_mean(name.name, self.records.names())
+            keyword, blank, word = name.name.rpartition(" ")
+            words = [known.rpartition(" ")[2] for known in self.records.names() if known.startswith(keyword + blank)]
+            close = did_you_mean(word, words, keyword + blank + "{}")
             return self.error(messages.UNKNOWN_TYPE, name.span, name=name.name, hint=close)
         for _ in range(name.pointers):
             base = PointerType(base, self.context.space)

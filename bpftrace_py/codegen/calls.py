@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bpftrace_py import messages
 from bpftrace_py.codegen.ctypes_text import scalar
 from bpftrace_py.codegen.values import Bytes, Number, Value
+from bpftrace_py.output import late_strings
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
     INT64,
@@ -77,8 +78,12 @@ class CallText:
         call = f"{reader}({place}, {size}, (void *){_operand(source)})"
         if pad:
             self._fn.line(f"{call};")
+            return
+        self._fn.line(f"if ({call} < 0)")
+        if space != "kernel" and capacity >= late_strings.SIZE:
+            late = self._ex.late_flag()
+            self._fn.line(f"\t{late} = read_later({place}, {size}, {source});")
         else:
-            self._fn.line(f"if ({call} < 0)")
             self._fn.line(f"\t{place}[0] = 0;")
 
     def _store_buf(self, node: ast.Call, place: str, type_: Type, pad: bool) -> None:

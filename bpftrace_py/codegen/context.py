@@ -131,13 +131,19 @@ class ContextText:
             return self._stack_argument(number - len(self._machine.arguments))
         return self.register(self._machine.arguments[number], UINT64)
 
+    def _place_of(self, number: int) -> Span:
+        """Where the block first asks for an argument."""
+        from bpftrace_py.analysis.rewrite import walk
+
+        name = f"arg{number}"
+        return next(n.span for n in walk(self._ex.instance.tree) if isinstance(n, ast.Identifier) and n.name == name)
+
     def _usdt_argument(self, target: unit.Usdt, number: int) -> Number:
         """An argument of a static probe, which is where the compiler of the traced program left it."""
         if number >= len(target.arguments):
-            tree = self._ex.instance.tree
             self._generator.diagnostics.error(
                 messages.NO_USDT_ARGUMENT,
-                tree.attach_points[0].span,
+                self._place_of(number),
                 name=target.name,
                 number=number,
                 count=len(target.arguments),
@@ -147,9 +153,8 @@ class ContextText:
         if argument.kind == "constant":
             return Number(f"{argument.value}LL", INT64)
         if argument.kind == "unknown":
-            tree = self._ex.instance.tree
             self._generator.diagnostics.error(
-                messages.USDT_ARGUMENT_PLACE, tree.attach_points[0].span, number=number, text=argument.text
+                messages.USDT_ARGUMENT_PLACE, self._place_of(number), number=number, text=argument.text
             )
             return Number("0", UINT64)
         type_ = integer(argument.size, argument.signed)

@@ -6,6 +6,8 @@ are reserved is the order in which they are handled.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bpftrace_py.codegen import unit
@@ -53,17 +55,31 @@ class EventText:
         self._fn.line(f"{name} *{event} = ring_reserve(MAP(events), sizeof(*{event}), 0);")
         with self._fn.block(f"if ({event})"):
             self._fn.line(f"{event}->action = {number};")
-            for i, (argument, type_) in enumerate(zip(arguments, types, strict=True)):
-                place = f"{event}->arg{i + 1}"
-                if i in ready:
-                    self._fn.line(f"{place} = {ready[i]};")
-                elif i in self._as_int:
-                    self._fn.line(f"{place} = as_int({self._ex.number(argument).text});")
-                else:
-                    self._ex.store(argument, place, type_, pad=False)
-            self._fn.line(f"ring_submit({event}, wakeup());")
+            with self._late_strings() as flags:
+                for i, (argument, type_) in enumerate(zip(arguments, types, strict=True)):
+                    place = f"{event}->arg{i + 1}"
+                    if i in ready:
+                        self._fn.line(f"{place} = {ready[i]};")
+                    elif i in self._as_int:
+                        self._fn.line(f"{place} = as_int({self._ex.number(argument).text});")
+                    else:
+                        self._ex.store(argument, place, type_, pad=False)
+            self._fn.line(f"ring_submit({event}, {flags[0]});")
         with self._fn.block("else"):
             self._fn.line("count_lost(0);")
+
+    @contextmanager
+    def _late_strings(self) -> Iterator[list[str]]:
+        """Around the arguments of a record; the flags it is submitted with are in the list that is given, after it."""
+        flags = ["wakeup()"]
+        self._ex.late = False
+        with self._fn.captured(deeper=0) as lines:
+            yield flags
+        if self._ex.late:
+            flag = self._ex.late_flag()
+            self._fn.line(f"{flag} = 0;")
+            flags[0] = f"{flag} ? FORCE_WAKEUP : wakeup()"
+        self._fn.add(lines)
 
     def _evaluated(self, arguments: list[ast.Expression]) -> dict[int, str]:
         """Arguments that change something are worked out before: they must, whether or not there is room for the record."""
@@ -100,7 +116,7 @@ class EventText:
         from bpftrace_py.output.printf import check_format
 
         types = []
-        conversions = [c for c in check_format(text) if c.takes]
+        conversions = [c for c in check_format(text, len(arguments)) if c.takes]
         for i, (conversion, argument) in enumerate(zip(conversions, arguments, strict=True)):
             type_ = event_type(argument)
             if conversion.letter in "di" and not conversion.length and is_register(argument):

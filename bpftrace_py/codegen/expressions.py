@@ -51,7 +51,16 @@ class ExpressionText:
         self.maps = MapText(self)
         self.calls = CallText(self)
         self.variables: dict[str, str] = {}
-        self._comm_place = ""
+        self._comm_place = self._late = ""
+        self.late = False  # whether the record at hand may have a late string
+
+    def late_flag(self) -> str:
+        """A number that is set where the record at hand has a string that user space must read at once."""
+        if not self._late:
+            self._late = self.function.scalar("u64", "late")
+            self.generator.use_late()
+        self.late = True
+        return self._late
 
     # --- numbers
 

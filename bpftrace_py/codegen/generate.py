@@ -220,6 +220,9 @@ class Generator:
     def use_control(self) -> None:
         self._needs |= {"events", "control"}
 
+    def use_late(self) -> None:
+        self._needs.add("late")
+
     def use_join(self) -> None:
         self._needs.add("join")
 

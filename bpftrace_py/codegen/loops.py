@@ -8,6 +8,7 @@ loop short at run time, that is counted and told. A loop that plainly counts to 
 from __future__ import annotations
 
 import re
+
 from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.visitor import walk
 
@@ -46,6 +47,10 @@ class Cost:
         branches, instructions = (BRANCHES * share) ** part, (INSTRUCTIONS * share) ** part
         return max(1, min(int(branches / max(self.branches, 1)), int(instructions / max(self.instructions, 1)), MOST_ROUNDS))
 
+    def share(self) -> float:
+        """How much it is of what the verifier allows."""
+        return max(self.branches / BRANCHES, self.instructions / INSTRUCTIONS)
+
     def exceeds(self) -> bool:
         """Whether the verifier would give up."""
         return self.branches > 8000 or self.instructions > 900_000
@@ -57,9 +62,10 @@ def cost_of(lines: list[str]) -> Cost:
     for line in lines:
         text = line.partition("//")[0]
         branches += len(_BRANCH.findall(text)) + sum(n * text.count(name) for name, n in _ROUTINES.items())
-        branches += sum(2 * int(n) for n in _COMPARED.findall(text)) + sum(9 * int(n) for n in _STACK.findall(text))
+        branches += sum(int(n) // 8 + 1 for n in _COMPARED.findall(text)) + sum(int(n) // 2 + 20 for n in _STACK.findall(text))
         branches += sum(4 * int(n) for n in _COUNTED.findall(text) if "round" not in text)
-        instructions += 6 + sum(int(n) // 4 for n in _FILLED.findall(text))
+        instructions += 6 + sum(int(n) // 4 for n in _FILLED.findall(text)) + sum(14 * int(n) for n in _COMPARED.findall(text))
+        instructions += sum(20 * int(n) for n in _STACK.findall(text))
     return Cost(branches, instructions + 6 * branches)
 
 

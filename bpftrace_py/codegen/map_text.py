@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bpftrace_py.codegen.ctypes_text import AggregateSlot, has_padding, is_memory, scalar
 from bpftrace_py.codegen.maps import bpf_key, is_histogram, key_struct, member_name
+from bpftrace_py.codegen.memory import INLINE_LIMIT
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
@@ -52,7 +53,7 @@ class MapText:
             return f"&{name}"
         place = self._generator.key_object(self._fn, script_map)
         if has_padding(key_struct(script_map)):
-            self._fn.line(f"zero_fill(&{place}, sizeof({place}));")
+            self._ex.memory.zero(place, key_struct(script_map))
         for i, (part, type_) in enumerate(zip(node.keys, script_map.keys, strict=True)):
             member = f"{place}.{member_name(i, len(parts), script_map)}"
             if is_memory(type_):
@@ -174,7 +175,8 @@ class MapText:
         else:
             pointer = self._pointer(script_map, self.slot("0"))
             with self._fn.block(f"if ({pointer})"):
-                self._fn.line(f"zero_fill({pointer}, sizeof(*{pointer}));")
+                large = "_large" if script_map.value.size > INLINE_LIMIT - 8 else ""
+                self._fn.line(f"zero_fill{large}({pointer}, sizeof(*{pointer}));")
 
     def _delete_buckets(self, node: ast.Map, script_map: ScriptMap) -> None:
         """A histogram has an element for each bucket."""

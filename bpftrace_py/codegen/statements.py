@@ -28,7 +28,9 @@ class StatementText:
         self._before: ast.Statement | None = None  # the statement in front of the one at hand
         self._times = 1  # how often the statement at hand runs, by the loops around it that have a constant count
         self._loops_cost = Cost()  # of the loops written so far, inside the innermost one that is being written
-        self._roots: list[ast.While] | None = None
+        self._roots: list[ast.While] | None = None  # the outermost `while` loops of the program
+        self._written = 0  # how many of them are written
+        self._spent = Cost()  # of those
         self._height = 0  # of the outermost `while` around the statement at hand
 
     def block(self, block: ast.Block) -> bool:
@@ -136,13 +138,16 @@ class StatementText:
             condition = self._ex.condition(node.condition)
         lines, cost = self._body(node.body, counted or 1)
         cost += loops.cost_of([*head, f"while ({condition})"])
-        share = 1 / len(self._roots) / self._times
         rounds = counted
+        share = self._share(counted is not None) / self._times
         if counted is None or counted > cost.rounds(share):
             rounds = cost.rounds(share, loops.height(node) / self._height)
             lines = [*self._bound(node, rounds), *lines]
         self._loops_cost += cost.times(rounds or 0)
         self._height = outer
+        if not self._height:
+            self._written += 1
+            self._spent += cost.times((rounds or 0) * self._times)
         self._fn.line("#pragma clang loop unroll(disable)")
         if not head:
             with self._fn.block(f"while ({condition})"):
@@ -153,6 +158,14 @@ class StatementText:
             self._fn.line(f"if (!({condition}))")
             self._fn.line("\tbreak;")
             self._fn.add(lines)
+
+    def _share(self, counts: bool) -> float:
+        """How much of what the verifier allows a loop may take. One that counts may take what the loops after it do not
+        need at the very least: it is wanted in full."""
+        assert self._roots is not None
+        after = len(self._roots) - self._written - 1
+        left = max(0.05, 1 - self._spent.share())
+        return max(left - 0.1 * after, left / (after + 1)) if counts else left / (after + 1)
 
     def _body(self, block: ast.Block, rounds: int) -> tuple[list[str], Cost]:
         """The lines of a loop's body, indented for it, and what one round of it costs."""

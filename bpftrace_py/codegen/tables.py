@@ -36,6 +36,17 @@ inline_ u64 wakeup(void)
 	return FORCE_WAKEUP;
 }"""
 
+_READ_LATER = """/* Leave word of a string that could not be read, as a rule since its page is not there yet: user space reads it. */
+inline_ u64 read_later(char *to, u32 size, u64 address)
+{
+	u32 process = pid_tgid() >> 32;
+	__builtin_memcpy(to, "\\0late\\0s\\1", 8);
+	__builtin_memcpy(to + 8, &address, 8);
+	__builtin_memcpy(to + 16, &process, 4);
+	__builtin_memcpy(to + 20, &size, 4);
+	return 1;
+}"""
+
 _SEND = """/* Ask for an action without arguments. Where there is no room for it, it stays pending, out of order but not lost. */
 inline_ void send(u32 action)
 {
@@ -73,7 +84,9 @@ inline_ u64 keep_stack(void *ctx, void *stacks, u32 limit, u64 flags, u64 progra
 			return 0;
 		u64 depth = (u64)bytes / 8, id = depth;
 		#pragma clang loop unroll(disable)
-		for (u32 i = 0; i < limit && i < depth; i++) {
+		for (u32 i = 0; i < limit; i++) {
+			if (!(i & 7) && i >= depth)
+				break; // the frames behind the last one are zeros
 			id = (id ^ s->frames[i]) * 0x9e3779b97f4a7c15ULL;
 			id ^= id >> 29;
 		}
@@ -202,6 +215,8 @@ class Tables:
             parts.append(_COUNT_LOST)
         if "events" in needs:
             parts.append(_WAKEUP)
+        if "late" in needs:
+            parts.append(_READ_LATER)
         if "control" in needs:
             parts.append(_SEND)
         if "stacks" in needs:

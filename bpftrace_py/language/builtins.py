@@ -154,6 +154,6 @@ def find(name: str) -> Builtin | None:
         ("sarg", "sargN", "Argument on the stack"),
     ):
         number = name[len(prefix) :]
-        if name.startswith(prefix) and number.isdigit() and int(number) < MAX_ARGUMENTS and str(int(number)) == number:
+        if name.startswith(prefix) and number.isdecimal() and len(number) < 3 and int(number) < MAX_ARGUMENTS and str(int(number)) == number:
             return Builtin(name, INT64, "", doc, f"uprobe:/bin/bash:readline {{ print({name}); }}", needs=needs)
     return None

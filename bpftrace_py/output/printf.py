@@ -94,7 +94,7 @@ def _is_extension(format: str, conversion: Conversion) -> bool:
 
 
 def _as_text(conversion: Conversion) -> Conversion:
-    return Conversion(conversion.start, conversion.start + 1, problem="is printed as it stands")
+    return Conversion(conversion.start, conversion.start + 1, problem="could be a conversion, but then a value is missing")
 
 
 def _scan(format: str, start: int) -> Conversion:

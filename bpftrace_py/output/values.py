@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from bpftrace_py import types
+from bpftrace_py.output import late_strings
 from bpftrace_py.types import Field, RecordType, Type
 
 Value = Any  # one of the shapes above
@@ -111,8 +112,9 @@ def struct_layout(elements: Iterable[Type], codes: Iterable[str] | None = None) 
 
 
 def cut_string(raw: bytes) -> bytes:
-    """The bytes before the first NUL."""
-    return raw.split(b"\0", 1)[0]
+    """The bytes before the first NUL; see `late_strings` for a string that is still to be read."""
+    text = raw.split(b"\0", 1)[0]
+    return text if text or raw[:8] != late_strings.MARK else late_strings.read(raw)
 
 
 def _cut_buffer(raw: bytes) -> bytes:

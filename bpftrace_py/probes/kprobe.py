@@ -6,7 +6,7 @@ from bpftrace_py import messages
 from bpftrace_py.codegen import unit
 from bpftrace_py.host import Host
 from bpftrace_py.probes.spec import Spec, parse_number
-from bpftrace_py.probes.wildcard import has_wildcard, matcher, nearest
+from bpftrace_py.probes.wildcard import has_wildcard, is_fragment, matcher, nearest
 
 
 def resolve(spec: Spec) -> list[unit.Target]:
@@ -53,7 +53,7 @@ def resolve_fentry(spec: Spec) -> list[unit.Target]:
             _refuse_if_missing(spec, name)
             raise spec.error(messages.FUNCTION_WITHOUT_BTF, "function", type=spec.probe_type.name, name=name)
         functions = [name]
-    prefix = spec.probe_type.name + (":vmlinux" if module is not None else "")
+    prefix = f"{spec.probe_type.name}:vmlinux"
     return [unit.Fentry(f"{prefix}:{function}", function, spec.probe_type.on_return) for function in functions]
 
 
@@ -62,7 +62,7 @@ def _expand(spec: Spec, pattern: str) -> list[str]:
     known, found = False, []
     for name in spec.host.kernel_functions():
         known = True
-        if matches(name):
+        if matches(name) and not is_fragment(name, pattern):
             found.append(name)
     if not known:
         raise spec.error(messages.PROBES_NOT_KNOWN, None, what="kernel functions", pattern=pattern)

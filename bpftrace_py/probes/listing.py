@@ -22,7 +22,7 @@ from bpftrace_py.host import Host
 from bpftrace_py.language import probe_types
 from bpftrace_py.language.probe_types import ProbeType
 from bpftrace_py.probes import binaries
-from bpftrace_py.probes.wildcard import has_wildcard, matcher, nearest
+from bpftrace_py.probes.wildcard import has_wildcard, is_fragment, matcher, nearest
 from bpftrace_py.symbols.elf import ElfError
 
 # In the order in which the reference guide shows them.
@@ -170,11 +170,15 @@ def _kernel_functions(
     types = host.kernel_types() if typed or verbose else None
     if typed and (types is None or (len(parts) == 2 and not matcher(parts[0])("vmlinux"))):
         return
-    matches = matcher(parts[-1] if parts and parts[-1] else "*")
+    pattern = parts[-1] if parts and parts[-1] else "*"
+    matches = matcher(pattern)
+    prefix = f"{probe_type.name}:vmlinux" if typed else probe_type.name
     for name in sorted(host.kernel_functions()):
-        if not matches(name) or (typed and types is not None and types.function(name) is None):
+        if not matches(name) or is_fragment(name, pattern):
             continue
-        yield f"{probe_type.name}:{name}"
+        if typed and types is not None and types.function(name) is None:
+            continue
+        yield f"{prefix}:{name}"
         if verbose and types is not None:
             lines, prototype = types.function_listing(name) or [], types.function(name)
             parameters = 0 if prototype is None else len(prototype[0])

@@ -56,7 +56,9 @@ def resolve(spec: Spec) -> list[unit.Target]:
     type_number, events = _TYPES[type_name]
     event = next((e for e in events if name in (e.name, e.alias)), None)
     if event is None:
-        hint = nearest(name, [n for e in events for n in (e.name, e.alias) if n])
+        other = next((t for t, (_, its) in _TYPES.items() for e in its if name in (e.name, e.alias)), None)
+        hint = f"did you mean `{other}:{name}`?" if other else None
+        hint = hint or nearest(name, [n for e in events for n in (e.name, e.alias) if n])
         hint = hint or f"the {type_name} events are {', '.join(e.name for e in events)}"
         raise spec.error(messages.UNKNOWN_PERF_EVENT, "event", name=name, type=type_name, hint=hint)
     full_name, count = f"{type_name}:{name}", event.count

@@ -9,7 +9,7 @@ from bpftrace_py.codegen import unit
 from bpftrace_py.probes import binaries
 from bpftrace_py.probes.binaries import Binary
 from bpftrace_py.probes.spec import Spec, parse_number
-from bpftrace_py.probes.wildcard import has_wildcard, matcher, nearest
+from bpftrace_py.probes.wildcard import has_wildcard, is_fragment, matcher, nearest
 from bpftrace_py.symbols.elf import ElfError, ElfFile, Symbol
 
 
@@ -83,6 +83,8 @@ def functions_matching(file: ElfFile, pattern: str, demangle: bool) -> Iterator[
     cpp = _cpp_matcher(pattern, matches) if demangle else None
     for symbol in file.functions:
         name = symbol.name
+        if is_fragment(name, pattern):
+            continue
         if (not literal and matches(name)) or (cpp is not None and name[:2] == "_Z" and cpp(name)):
             yield symbol
 

@@ -35,6 +35,12 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return matches
 
 
+def is_fragment(name: str, pattern: str) -> bool:
+    """Whether a function is a part that the compiler split off another (`f.part.0`) and the pattern does not ask for such.
+    Its arguments are not those of the function that it is named after, so a wildcard does not mean it."""
+    return ".part." in name and ".part" not in pattern
+
+
 def nearest(name: str, known: Iterable[str], form: str = "{}") -> str | None:
     """The hint "did you mean ...?", from as many as a kernel's functions in little time.
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from bpftrace_py import types
 from bpftrace_py.codegen import unit
+from bpftrace_py.output.late_strings import MARK as LATE
 from bpftrace_py.output.printf import Formatter, compile_format
 from bpftrace_py.output.values import Texts, Value, cut_string, item_decoder, plain, struct_code, struct_layout
 from bpftrace_py.runtime.ring_buffer import HEADER_SIZE
@@ -190,7 +191,9 @@ class _Memo(dict[Any, Any]):
     def __missing__(self, value: Any) -> Any:
         if len(self) >= self._most:
             self.clear()
-        result = self[value] = self._convert(value)
+        result = self._convert(value)
+        if value[:8] != LATE:  # what is read from a process is not the same each time
+            self[value] = result
         return result
 
 

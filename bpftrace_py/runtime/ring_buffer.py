@@ -267,6 +267,10 @@ class Poller:
         self._all = select.epoll()  # and the ring
         self._all.register(ring.fd, select.EPOLLIN)
         self._all.register(self._others.fileno(), select.EPOLLIN)
+        # Between drains there is always something in the ring: only a new wake-up counts, as of an event that cannot wait.
+        self._urgent = select.epoll()
+        self._urgent.register(ring.fd, select.EPOLLIN | select.EPOLLET)
+        self._urgent.register(self._others.fileno(), select.EPOLLIN)
         self._empty = 0
         self._requested = False
         self._last = 0.0  # when there were events, monotonic
@@ -293,7 +297,8 @@ class Poller:
         else:
             self._empty += 1
         if self._empty <= self.EMPTY_DRAINS:
-            return self._ready(min(self.PAUSE, longest))
+            self._urgent.poll(min(self.PAUSE, longest))
+            return self._ready(0)
         if not self._requested:
             self._requested = True
             self._request_wakeup()
@@ -307,5 +312,6 @@ class Poller:
         return [fd for fd, _ in self._others.poll(timeout)]
 
     def close(self) -> None:
+        self._urgent.close()
         self._all.close()
         self._others.close()

@@ -29,7 +29,7 @@ _SHT_SYMTAB, _SHT_NOTE, _SHT_NOBITS, _SHT_DYNSYM = 2, 7, 8, 11
 _STT_OBJECT, _STT_FUNC, _STT_TLS, _STT_IFUNC = 1, 2, 6, 10
 _ET_EXEC, _ET_DYN = 2, 3
 _COMPRESSED = 0x800
-_LARGEST_SECTION = 1 << 30  # bytes; the string table of a browser's debug file is about a tenth of this
+_LARGEST_SECTION = 1 << 29  # bytes; the string table of a browser's debug file is about a fifth of this
 
 
 class ElfError(Exception):

@@ -12,6 +12,7 @@ from ply import yacc
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import Diagnostics, Note
+from bpftrace_py.language.builtins import BUILTINS
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax import ast, grammar
 from bpftrace_py.syntax.expectations import describe, shift, valid_tokens
@@ -185,9 +186,12 @@ class _Parser:
             self._skip_probe()
 
     def _report(self, token: Token, expected: set[str]) -> None:
-        hint = None
-        if token.type.startswith("ASSIGN") and token.type not in expected:
+        word = self._statement_word()
+        hint = _OTHER_LANGUAGES.get(word)
+        if hint is None and token.type.startswith("ASSIGN") and token.type not in expected:
             hint = "only `@maps` and `$variables` can be assigned to"
+            if self._tokens[self._next - 2].value == word and word not in BUILTINS:
+                hint += f": did you mean `${word}`?"
         self._diagnostics.error(
             messages.UNEXPECTED_TOKEN,
             Span(token.lexpos, token.end),
@@ -196,6 +200,13 @@ class _Parser:
             found=_quoted(self._text_of(token)),
             expected=describe(expected),
         )
+
+    def _statement_word(self) -> str:
+        """The name that the statement in which the error is begins with, "" if it is none."""
+        at = self._next - 2
+        while at > 0 and self._tokens[at - 1].type not in ("{", "}", ";"):
+            at -= 1
+        return str(self._tokens[at].value) if at > 0 and self._tokens[at].type == "IDENTIFIER" else ""
 
     def _report_end(self, expected: set[str]) -> None:
         last = self._tokens[-1]
@@ -236,6 +247,9 @@ class _Parser:
         """Go on behind the statement: behind its semicolon or its last block, or before the end of the block."""
         depth = 0
         at = self._next - 1
+        word = self._statement_word()
+        if word == "for":  # the semicolons in its head end nothing
+            at = next((i for i in range(at, len(self._tokens)) if self._tokens[i].type in ("{", "}")), at)
         while at < len(self._tokens):
             kind = self._tokens[at].type
             if kind == ";" and depth == 0:
@@ -247,7 +261,8 @@ class _Parser:
                 if depth == 0:
                     break
                 depth -= 1
-                if depth == 0 and (at + 1 == len(self._tokens) or self._tokens[at + 1].type != "ELSE"):
+                follower = self._tokens[at + 1].type if at + 1 < len(self._tokens) else ""
+                if depth == 0 and follower != ("WHILE" if word == "do" else "ELSE"):
                     at += 1
                     break
             at += 1
@@ -267,6 +282,18 @@ class _Parser:
         self._next = at
         # PLY drops tokens behind an error until one fits: this one does.
         self._sync = _token(kind, self._tokens[at - 1].end)
+
+
+_OTHER_LANGUAGES = {
+    "for": "there is no `for` loop: `while` and `unroll` are the loops",
+    "do": "there is no `do` loop: `while` and `unroll` are the loops",
+    "switch": "there is no `switch`: write `if` and `else if`",
+    "goto": "there is no `goto`",
+    **dict.fromkeys(
+        ("let", "var", "local", "my", "int", "long", "char", "unsigned", "auto", "string", "uint64", "int64", "uint32", "int32"),
+        "variables are not declared: write `$name = value`",
+    ),
+}
 
 
 def _quoted(text: str) -> str:

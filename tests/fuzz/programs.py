@@ -63,7 +63,7 @@ KERNEL_PATHS = (  # of a `struct task_struct *`, with their types
     ("->group_leader->comm", STR), ("->in_execve", INT), ("->sched_reset_on_fork", INT), ("->files->fdt->max_fds", INT),
     ("->signal->rlim[3].rlim_cur", INT), ("->fs->pwd.dentry->d_name.len", INT),
 )  # fmt: skip
-TEXT_CHARACTERS = "abc XYZ%019_./-\\\"\n\t?{}[]()#é\x01ß"
+TEXT_CHARACTERS = "abc XYZ%019_.-\\\"\n\t?{}[]()#é\x01ß"
 
 
 @dataclass
@@ -347,7 +347,7 @@ class ProgramText:
                            f"({text} == 0)", f"({text} & 0xfff)", f"(uint64){text}"))  # fmt: skip
 
     def int_function(self, depth: int) -> str:
-        options = ['kaddr("init_task")', 'pton("127.0.0.1")[1]', 'pton("::1")[15]', "LIMIT" if self._records else "pid", "(uint64)ctx", "-1 < 1",
+        options = ['kaddr("init_pid_ns")', 'pton("127.0.0.1")[1]', 'pton("::1")[15]', "LIMIT" if self._records else "pid", "(uint64)ctx", "-1 < 1",
                    'cgroupid("/sys/fs/cgroup")']  # fmt: skip
         if self._records:
             options += ["RED", "GREEN"]
@@ -481,8 +481,8 @@ class ProgramText:
         return self._pick((f"ntop({number})", f"ntop({self._pick((2, 10, 'cpu'))}, {number})", f"ntop({array})", f"ntop(10, {array})"))
 
     def _mac(self, type_: T, depth: int) -> str:
-        held = [f"args->{name}" for name, argument in self._scope.arguments if argument.kind == "array" and argument.count >= 6]
-        source = self._pick([*held, self._operand(INT, depth - 1), 'pton("::1")', "(uint8 *)curtask"])
+        held = [f"args->{name}" for name, argument in self._scope.arguments if argument.kind == "array" and argument.count == 6]
+        source = self._pick([*held, self._operand(INT, depth - 1), "(uint8 *)curtask"])
         return f"macaddr({source})"
 
     def _username(self, type_: T, depth: int) -> str:
@@ -523,7 +523,10 @@ class ProgramText:
         return text
 
     def set_map(self, depth: int) -> str:
-        name = self._pick(tuple(self._maps))
+        return self._assignment(self._pick(tuple(self._maps)))
+
+    def _assignment(self, name: str) -> str:
+        self._budget = 20
         keys, value = self._maps[name]
         element = self._element(name, keys, 2)
         if isinstance(value, T):
@@ -628,7 +631,10 @@ class ProgramText:
         spec = _PROBES[family](self) if family in _PROBES else family
         self._budget = 30
         predicate = f" /{self.expression(INT, 3)}/" if self._chance(0.2) and not family.startswith("usdt") else ""
-        return f"{spec}{predicate} {self._block(self._pick((1, 2, 2, 3)), 1, 5)}"
+        block = self._block(self._pick((1, 2, 2, 3)), 1, 5)
+        if family == self.probes[-1]:  # every map is assigned somewhere
+            block = block[:-1] + " ".join(self._assignment(name) for name in self._maps) + " }"
+        return f"{spec}{predicate} {block}"
 
     def _enter(self, probe: str, **offers: object) -> str:
         self._scope = Scope(probe, **offers)  # type: ignore[arg-type]

@@ -186,6 +186,17 @@ def test_lost_events_are_told_on_standard_error() -> None:
     assert f"lost {1000 - printed + 1} events" in done.stderr
 
 
+def test_too_few_descriptors_are_said_to_be_that() -> None:
+    for limit in range(5, 16):
+        done = subprocess.run(
+            ["bash", "-c", f"ulimit -n {limit}; exec {installed()} --no-cache -e '{HELLO}'"], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1 or "hello" in done.stdout, limit
+        assert "Traceback" not in done.stderr
+        assert "bug" not in done.stderr or "clang" in done.stderr, done.stderr
+        assert done.returncode == 0 or "error[E" in done.stderr, done.stderr
+
+
 def test_root_does_not_write_through_the_link_or_the_file_of_another(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()

@@ -73,7 +73,7 @@ def test_arguments_of_a_tracepoint() -> None:
 def test_kernel_functions() -> None:
     host = LiveHost()
     listed = ours("-l", "kprobe:*")
-    assert listed == [f"kprobe:{name}" for name in sorted(host.kernel_functions())]
+    assert listed == [f"kprobe:{name}" for name in sorted(host.kernel_functions()) if ".part." not in name]
     assert len(listed) > 10_000 and "kprobe:vfs_read" in listed
     assert "tracepoint:syscalls:sys_enter_nanosleep" in ours("-l", "*nanosleep*")
     assert "kprobe:hrtimer_nanosleep" in ours("-l", "*nanosleep*")
@@ -87,7 +87,12 @@ def test_kernel_functions_as_the_peer(search: str) -> None:
         pytest.skip(f"available_filter_functions cannot be read on this kernel: {error.strerror}")
 
     def functions(lines: list[str]) -> set[str]:
-        return {line for line in lines if line.startswith("k")}
+        # Places that ftrace has lost (they have no symbol any more) are nothing to attach to; typed functions of
+        # modules are the peer's alone.
+        return {
+            line for line in lines
+            if line.startswith(("kprobe:", "kretprobe:", "kfunc:vmlinux:")) and "__ftrace_invalid_address__" not in line
+        }  # fmt: skip
 
     expected = functions(theirs("-l", search))
     assert expected and functions(ours("-l", search)) == expected

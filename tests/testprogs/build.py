@@ -25,6 +25,7 @@ PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "functions_static": ("functions.c", ("-fno-ipa-sra", "-fno-ipa-cp", "-static", "-no-pie")),
     "libtestprogs.so": ("library.c", ("-shared", "-fPIC")),
     "overloads": ("overloads.cc", ()),
+    "late_string": ("late_string.c", ()),
     "tick": ("tick.c", ()),
     "usdt_arguments": ("usdt_arguments.c", ("-O0",)),
 }

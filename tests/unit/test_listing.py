@@ -48,8 +48,8 @@ def test_everything_of_the_kernel() -> None:
 
 
 @pytest.mark.parametrize(("search", "expected"), [
-    ("*nanosleep*", ["tracepoint:syscalls:sys_enter_nanosleep", "kprobe:do_nanosleep", "kfunc:do_nanosleep"]),
-    ("nanosleep", ["tracepoint:syscalls:sys_enter_nanosleep", "kprobe:do_nanosleep", "kfunc:do_nanosleep"]),
+    ("*nanosleep*", ["tracepoint:syscalls:sys_enter_nanosleep", "kprobe:do_nanosleep", "kfunc:vmlinux:do_nanosleep"]),
+    ("nanosleep", ["tracepoint:syscalls:sys_enter_nanosleep", "kprobe:do_nanosleep", "kfunc:vmlinux:do_nanosleep"]),
     ("*faults", ["hardware:", "software:alignment-faults:", "software:emulation-faults:", "software:major-faults:",
                  "software:minor-faults:", "software:page-faults:", "software:faults:"][1:]),
     ("t:sched:*wake*", ["tracepoint:sched:sched_wakeup"]),
@@ -60,8 +60,8 @@ def test_everything_of_the_kernel() -> None:
                                                               "tracepoint:syscalls:sys_exit_read"]),
     ("k:vfs_re*", ["kprobe:vfs_read", "kprobe:vfs_readv"]),
     ("kretprobe:vfs_re*", ["kretprobe:vfs_read", "kretprobe:vfs_readv"]),
-    ("k*:vfs_read", ["kprobe:vfs_read", "kfunc:vfs_read"]),
-    ("kfunc:vmlinux:vfs_w*", ["kfunc:vfs_write"]),
+    ("k*:vfs_read", ["kprobe:vfs_read", "kfunc:vmlinux:vfs_read"]),
+    ("kfunc:vmlinux:vfs_w*", ["kfunc:vmlinux:vfs_write"]),
     ("kfunc:xfs:*", []),
     ("rawtracepoint:sys*", ["rawtracepoint:sys_enter", "rawtracepoint:sys_exit"]),
     ("h:c*:", ["hardware:cache-misses:", "hardware:cache-references:", "hardware:cpu-cycles:", "hardware:cycles:"]),
@@ -86,7 +86,7 @@ def test_arguments() -> None:
     ]  # fmt: skip
     parameters = ["    ? file", "    ? buf", "    ? count", "    ? pos"]
     assert listed("kprobe:vfs_read", verbose=True) == ["kprobe:vfs_read", *parameters]
-    assert listed("kfunc:vfs_read", verbose=True) == ["kfunc:vfs_read", *parameters, "    ? retval"]
+    assert listed("kfunc:vfs_read", verbose=True) == ["kfunc:vmlinux:vfs_read", *parameters, "    ? retval"]
     assert listed("kr:vfs_read", verbose=True) == ["kretprobe:vfs_read", "    ? retval"]
     assert listed(f"usdt:{TICK}:tock:loop", verbose=True) == [f"usdt:{TICK}:tock:loop", "    int32 arg0"]
 

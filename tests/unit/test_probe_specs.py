@@ -116,10 +116,19 @@ def test_kernel_functions() -> None:
     assert resolve("kr:vfs_read").targets == [unit.Kprobe("kretprobe:vfs_read", "vfs_read", 0, True)]
     assert resolve("k:vfs_read+0x10").targets == [unit.Kprobe("kprobe:vfs_read+16", "vfs_read", 16, False)]
     assert resolve("kprobe:vfs_re*").names == ["kprobe:vfs_read", "kprobe:vfs_readv"]
-    assert resolve("kfunc:vfs_read").targets == [unit.Fentry("kfunc:vfs_read", "vfs_read", False)]
+    assert resolve("kfunc:vfs_read").targets == [unit.Fentry("kfunc:vmlinux:vfs_read", "vfs_read", False)]
     assert resolve("fexit:vmlinux:vfs_read").targets == [unit.Fentry("kretfunc:vmlinux:vfs_read", "vfs_read", True)]
     # vfs_readv has no type: kfunc wildcards leave it out.
-    assert resolve("kfunc:vfs_re*").names == ["kfunc:vfs_read"]
+    assert resolve("kfunc:vfs_re*").names == ["kfunc:vmlinux:vfs_read"]
+
+
+def test_parts_of_split_functions_must_be_asked_for() -> None:
+    host = FakeHost()
+    host.functions += ["vfs_read.part.0"]
+    host.symbols["vfs_read.part.0"] = 1
+    assert resolve("k:vfs_read*", host).names == ["kprobe:vfs_read", "kprobe:vfs_readv"]
+    assert resolve("k:vfs_read.part.*", host).names == ["kprobe:vfs_read.part.0"]
+    assert resolve("k:vfs_read.part.0", host).names == ["kprobe:vfs_read.part.0"]
 
 
 def test_a_host_that_knows_nothing_believes_plain_names() -> None:
@@ -133,7 +142,7 @@ def test_a_host_that_knows_nothing_believes_plain_names() -> None:
 
 def test_a_wildcard_in_the_type() -> None:
     found = resolve("k*:vfs_read")
-    assert (found.names, found.types) == (["kprobe:vfs_read", "kfunc:vfs_read"], ["kprobe", "kfunc"])
+    assert (found.names, found.types) == (["kprobe:vfs_read", "kfunc:vmlinux:vfs_read"], ["kprobe", "kfunc"])
     assert resolve("t*:sched:*switch").names == ["tracepoint:sched:sched_switch"]
     assert resolve("kret*:vfs_read").types == ["kretprobe", "kretfunc"]
     assert resolve("*:sched:*switch").names == ["tracepoint:sched:sched_switch"]
@@ -211,7 +220,8 @@ def test_a_wildcard_may_come_from_a_parameter() -> None:
     ("profile:q:1", "E0208", "q", "the units are hz, s, ms and us"),
     ("software:fauts:1", "E0209", "fauts", "did you mean `faults`?"),
     ("hardware:cache-mises:1", "E0209", "cache-mises", "did you mean `cache-misses`?"),
-    ("software:cycles:1", "E0209", "cycles", None),
+    ("software:cycles:1", "E0209", "cycles", "did you mean `hardware:cycles`?"),
+    ("hardware:qqqq", "E0209", "qqqq", "the hardware events are backend-stalls, "),
     ("t:syscalls:sys_enter_opeat", "E0210", "sys_enter_opeat", "did you mean `syscalls:sys_enter_openat`?"),
     ("t:syscall:sys_enter_read", "E0210", "syscall", "did you mean `syscalls:sys_enter_read`?"),
     ("t:sched:sys_enter_read", "E0210", "sys_enter_read", None),
