@@ -18,39 +18,78 @@ def _message(code: str, template: str, explanation: str = "") -> Message:
 
 
 # E01: syntax
-UNEXPECTED_TOKEN = _message("E0101", "unexpected {found}, expected {expected}")
+UNEXPECTED_TOKEN = _message(
+    "E0101", "unexpected {found}, expected {expected}",
+    "Reading goes on behind the broken statement, so that all syntax errors of a script are shown at once.",
+)
 UNEXPECTED_CHARACTER = _message("E0102", "unexpected character {character!r}")
 UNTERMINATED_STRING = _message("E0103", "this string is not terminated")
 UNTERMINATED_COMMENT = _message("E0104", "this comment is not terminated")
 UNEXPECTED_END = _message("E0105", "the program ends here, but {expected} was expected")
-INTEGER_TOO_LARGE = _message("E0106", "{text} does not fit in 64 bits")
-INVALID_ESCAPE = _message("E0107", "unknown escape sequence `{text}`")
+INTEGER_TOO_LARGE = _message(
+    "E0106", "{text} does not fit in 64 bits",
+    "Numbers have 64 bits. Larger ones do not exist in BPF.",
+)
+INVALID_ESCAPE = _message(
+    "E0107", "unknown escape sequence `{text}`",
+    "Strings know \\n, \\t, \\r, \\\", \\\\, \\x and two hexadecimal digits, and up to three octal digits.",
+)
 TOO_DEEP = _message("E0108", "this is nested too deeply", "The parser follows up to a fixed number of nested expressions and blocks.")
 BAD_INTEGER = _message("E0109", "`{text}` is not a number: {reason}")
 BAD_POSITIONAL = _message("E0110", "`{text}` is not a parameter: they are `$1`, `$2`, ... and their count is `$#`")
 
-NO_PROBES = _message("E0120", "the program has no probes")
+NO_PROBES = _message(
+    "E0120", "the program has no probes",
+    "A program is one or more probes, each with its block. Declarations and comments alone do nothing.",
+)
 
 # E02: probes
 UNKNOWN_PROBE_TYPE = _message("E0201", "`{name}` is not a probe type")
-UNSUPPORTED_PROBE_TYPE = _message("E0202", "`{name}` probes are not supported")
-WRONG_PROBE_PARTS = _message("E0203", "`{type}` probes are written `{syntax}`")
+UNSUPPORTED_PROBE_TYPE = _message(
+    "E0202", "`{name}` probes are not supported",
+    "bpftrace has this type of probe. It needs hardware or kernel interfaces that BCC does not reach.",
+)
+WRONG_PROBE_PARTS = _message(
+    "E0203", "`{type}` probes are written `{syntax}`",
+    "A probe is its type and the parts of that type, with colons between them.",
+)
 EMPTY_PROBE_PART = _message("E0204", "the {part} of this `{type}` probe is missing")
-NO_WILDCARD_HERE = _message("E0205", "the {part} of `{type}` probes cannot have a wildcard")
+NO_WILDCARD_HERE = _message(
+    "E0205", "the {part} of `{type}` probes cannot have a wildcard",
+    "A wildcard stands for names that can be listed. A rate, an offset or an address is a number.",
+)
 BAD_PROBE_NUMBER = _message("E0206", "the {part} `{text}` is not a number")
-PROBE_NUMBER_RANGE = _message("E0207", "the {part} {text} is out of range: {reason}")
+PROBE_NUMBER_RANGE = _message(
+    "E0207", "the {part} {text} is out of range: {reason}",
+    "The kernel would refuse such a timer or counter, or it would fire without end.",
+)
 UNKNOWN_UNIT = _message("E0208", "`{unit}` is not a unit of time for `{type}` probes")
 UNKNOWN_PERF_EVENT = _message("E0209", "`{name}` is not a {type} event")
-UNKNOWN_TRACEPOINT = _message("E0210", "there is no tracepoint `{name}`")
+UNKNOWN_TRACEPOINT = _message(
+    "E0210", "there is no tracepoint `{name}`",
+    "`bpftrace-py -l 'tracepoint:*'` lists the tracepoints of this kernel; their names differ between kernels.",
+)
 NO_PROBE_MATCHES = _message("E0211", "no {what} matches `{pattern}`")
-UNKNOWN_KERNEL_FUNCTION = _message("E0212", "the kernel has no function `{name}`")
-TEXT_AFTER_PARAMETER = _message("E0213", "`{text}` follows the positional parameter `{parameter}`")
-SPECIAL_PROBE_TWICE = _message("E0214", "there is more than one {name} probe")
+UNKNOWN_KERNEL_FUNCTION = _message(
+    "E0212", "the kernel has no function `{name}`",
+    "`bpftrace-py -l 'kprobe:*'` lists the functions of this kernel. A function that the compiler inlined everywhere is not there.",
+)
+TEXT_AFTER_PARAMETER = _message(
+    "E0213", "`{text}` follows the positional parameter `{parameter}`",
+    "Without the quotes it would not be clear where the number of the parameter ends.",
+)
+SPECIAL_PROBE_TWICE = _message(
+    "E0214", "there is more than one {name} probe",
+    "Each runs once, at the start and at the end. Put the statements of both blocks into one.",
+)
 PROBES_NOT_KNOWN = _message(
     "E0215", "which {what} there are is not known, so that `{pattern}` cannot be matched",
     "A wildcard needs the list of what exists. For tracepoints it is in tracefs, which root can mount.",
 )
-NO_BINARY = _message("E0216", "`{name}` {reason}")
+NO_BINARY = _message(
+    "E0216", "`{name}` {reason}",
+    "A name without a slash is looked for among the commands in PATH and the libraries that the dynamic linker knows.",
+)
 BAD_BINARY = _message("E0217", "`{name}` cannot be traced: {reason}")
 UNKNOWN_USER_FUNCTION = _message("E0218", "`{binary}` has no function `{name}`")
 STRIPPED_BINARY = _message(
@@ -58,15 +97,27 @@ STRIPPED_BINARY = _message(
     "Symbols can come back from a debug file: install the distribution's debug package for it, or build it without -s.",
 )
 OFFSET_ON_RETURN = _message("E0220", "a `{type}` probe is at the function's return and takes no offset")
-OFFSET_OUTSIDE = _message("E0221", "the offset {offset} is outside of `{function}`, which has {size} bytes")
+OFFSET_OUTSIDE = _message(
+    "E0221", "the offset {offset} is outside of `{function}`, which has {size} bytes",
+    "An offset counts bytes from the beginning of the function and has to be in it.",
+)
 MISALIGNED_PROBE = _message(
     "E0222", "{place} is not where an instruction starts",
     "A uprobe replaces the first byte of an instruction. In the middle of one it would change what the program does.",
 )
-ADDRESS_NOT_CODE = _message("E0223", "the address {address} is not in the code of `{binary}`")
-UNKNOWN_USDT = _message("E0224", "`{binary}` has no static probe `{name}`")
+ADDRESS_NOT_CODE = _message(
+    "E0223", "the address {address} is not in the code of `{binary}`",
+    "An address is one of the file, as objdump shows it, not of a running process.",
+)
+UNKNOWN_USDT = _message(
+    "E0224", "`{binary}` has no static probe `{name}`",
+    "`bpftrace-py -l 'usdt:FILE:*'` lists the static probes of a file.",
+)
 NO_USDT_PROBES = _message("E0225", "`{binary}` has no static probes")
-NEEDS_BTF = _message("E0226", "`{type}` probes need the kernel's type information (BTF), and this kernel has none")
+NEEDS_BTF = _message(
+    "E0226", "`{type}` probes need the kernel's type information (BTF), and this kernel has none",
+    "BTF is in /sys/kernel/btf/vmlinux where the kernel was built with CONFIG_DEBUG_INFO_BTF. A kprobe does without.",
+)
 ONLY_VMLINUX = _message("E0227", "`{type}` probes can only be in the kernel itself (`vmlinux`), not in the module `{name}`")
 FUNCTION_WITHOUT_BTF = _message(
     "E0228", "a `{type}` probe cannot be in `{name}`: the kernel has no type information for it",
@@ -126,21 +177,39 @@ NO_USDT_ARGUMENT = _message("E0242", "`{name}` has {count} arguments, so that th
 USDT_ARGUMENT_PLACE = _message("E0243", "argument {number} is at a place that cannot be read: {text}")
 
 # E03: names and types
-UNKNOWN_IDENTIFIER = _message("E0301", "`{name}` is not a builtin, an enumerator or a constant")
-UNDEFINED_VARIABLE = _message("E0302", "`${name}` is used before anything is assigned to it")
-UNDEFINED_MAP = _message("E0303", "nothing is ever assigned to `@{name}`")
-UNKNOWN_TYPE = _message("E0304", "`{name}` is not the name of a type")
+UNKNOWN_IDENTIFIER = _message(
+    "E0301", "`{name}` is not a builtin, an enumerator or a constant",
+    "A bare word is a builtin such as `pid`, an enumerator, or a `#define` of the script. Variables have a `$`, maps an `@`.",
+)
+UNDEFINED_VARIABLE = _message(
+    "E0302", "`${name}` is used before anything is assigned to it",
+    "A variable is of one run of one probe, and has a value from its first assignment on. What is kept longer is kept in a map.",
+)
+UNDEFINED_MAP = _message(
+    "E0303", "nothing is ever assigned to `@{name}`",
+    "A map exists by what is assigned to it somewhere in the script.",
+)
+UNKNOWN_TYPE = _message(
+    "E0304", "`{name}` is not the name of a type",
+    "Types come from the script's own declarations and headers, from the kernel's BTF, and from the language (`uint8` to `int64`).",
+)
 UNKNOWN_FIELD = _message("E0305", "{record} has no field `{field}`")
 ARGS_AS_VALUE = _message(
     "E0338", "`args` is not a value: it is the arguments of the probe, of which one has to be named",
     "`args->name` is one argument; `bpftrace-py -lv` lists the arguments that a probe has.",
 )
 INCOMPLETE_RECORD = _message("E0306", "what is in `{record}` is not known: it is declared, but not defined")
-NOT_A_RECORD = _message("E0307", "`{field}` is asked of a value of type {type}, which has no fields")
+NOT_A_RECORD = _message(
+    "E0307", "`{field}` is asked of a value of type {type}, which has no fields",
+    "A number that is an address of a record is cast to a pointer first: `((struct task_struct *)curtask)->pid`.",
+)
 ARROW_OR_DOT = _message(
     "E0308", "{what} is of type {type}, {which}", "Fields of a record are reached by `.`, those behind a pointer by `->`."
 )
-NOT_A_POINTER = _message("E0309", "a value of type {type} is not an address")
+NOT_A_POINTER = _message(
+    "E0309", "a value of type {type} is not an address",
+    "Only addresses can be read from: pointers and numbers.",
+)
 CANNOT_READ = _message("E0310", "a value of type {type} cannot be read")
 NOT_AN_ARRAY = _message("E0311", "a value of type {type} has no elements")
 INDEX_TYPE = _message("E0312", "an index is an integer, not {type}")
@@ -148,12 +217,27 @@ INDEX_RANGE = _message("E0313", "index {index} is outside the array, which has {
 NOT_A_TUPLE = _message("E0314", "a value of type {type} is not a tuple")
 TUPLE_RANGE = _message("E0315", "element {index} is outside the tuple, which has {count}")
 TUPLE_ELEMENT = _message("E0316", "a value of type {type} cannot be in a tuple")
-VARIABLE_TYPE = _message("E0317", "`${name}` holds {known}, and cannot be given a value of type {type}")
-BAD_OPERANDS = _message("E0318", "`{operator}` cannot be used on {left} and {right}")
+VARIABLE_TYPE = _message(
+    "E0317", "`${name}` holds {known}, and cannot be given a value of type {type}",
+    "A variable keeps the type of its first assignment.",
+)
+BAD_OPERANDS = _message(
+    "E0318", "`{operator}` cannot be used on {left} and {right}",
+    "Numbers are calculated with; strings are compared by `==` and `!=`; aggregates are only printed.",
+)
 NEEDS_INTEGER = _message("E0319", "{what} needs an integer, not {type}")
-CONDITION_TYPE = _message("E0320", "a condition is an integer, not {type}")
-TERNARY_TYPES = _message("E0321", "the two sides of `:` are of different types: {then} and {otherwise}")
-BAD_CAST = _message("E0322", "a value of type {type} cannot be cast to {target}")
+CONDITION_TYPE = _message(
+    "E0320", "a condition is an integer, not {type}",
+    "A condition is true if it is not zero. A string is compared with another one instead.",
+)
+TERNARY_TYPES = _message(
+    "E0321", "the two sides of `:` are of different types: {then} and {otherwise}",
+    "The value of `?:` has one type, whatever the condition is.",
+)
+BAD_CAST = _message(
+    "E0322", "a value of type {type} cannot be cast to {target}",
+    "Casts are between integers, pointers, and arrays of integers.",
+)
 CAST_SIZES = _message("E0323", "{type} is of {size} bytes and cannot be cast to {target}, which is of {target_size}")
 CAST_ARRAY_SIZE = _message("E0324", "{type} is of {size} bytes, more than an integer holds")
 NO_SIZE = _message("E0325", "a value of type {type} has no size")
@@ -162,10 +246,19 @@ BUILTIN_NOT_HERE = _message(
     "E0327", "`{name}` is not there in {probe} probes",
     "What the kernel hands to a program depends on the kind of probe: only a function has a return value, for example.",
 )
-PARAMETER_NOT_NUMERIC = _message("E0328", "the positional parameter ${number} is {text!r}, which is not a number")
-DIVISION_BY_ZERO = _message("E0329", "this divides by zero")
+PARAMETER_NOT_NUMERIC = _message(
+    "E0328", "the positional parameter ${number} is {text!r}, which is not a number",
+    "A parameter that is a number is one in the script, too; any other is reached as str($1).",
+)
+DIVISION_BY_ZERO = _message(
+    "E0329", "this divides by zero",
+    "BPF defines the result of a division by zero as zero. In a script it is a mistake.",
+)
 JUMP_OUTSIDE_LOOP = _message("E0330", "`{kind}` is outside a loop")
-UNROLL_NOT_CONSTANT = _message("E0331", "unroll() needs a number known when compiling")
+UNROLL_NOT_CONSTANT = _message(
+    "E0331", "unroll() needs a number known when compiling",
+    "The body is written out as often as the number says, when the program is compiled. `while` counts at run time.",
+)
 UNROLL_RANGE = _message("E0332", "unroll() takes {low} to {high}, not {value}")
 
 SIGN_COMPARISON = _message(
@@ -208,17 +301,38 @@ UADDR_MOVES = _message(
 )
 
 # E04: functions
-UNKNOWN_FUNCTION = _message("E0401", "there is no function `{name}`")
+UNKNOWN_FUNCTION = _message(
+    "E0401", "there is no function `{name}`",
+    "The reference describes all functions. Builtins such as `pid` are written without parentheses.",
+)
 ARGUMENT_COUNT = _message("E0402", "{name}() takes {expected}, and is given {given}")
 ARGUMENT_KIND = _message("E0403", "{name}() needs {expected}{parameter}, and is given {given}")
 ARGUMENT_RANGE = _message("E0404", "{name}() takes {expected} here, not {value}")
-CALL_IS_STATEMENT = _message("E0405", "{name}() gives no value: it is a statement of its own")
+CALL_IS_STATEMENT = _message(
+    "E0405", "{name}() gives no value: it is a statement of its own",
+    "printf(), exit(), clear() and others do something and give nothing back.",
+)
 CALL_NOT_HERE = _message("E0406", "{name}() cannot be used in {probe} probes, only in {expected}")
-UNSAFE_CALL = _message("E0407", "{name}() acts on the machine, which --safe refuses")
-NOT_A_CONVERSION = _message("W0408", "{name}() prints `{conversion}` as it stands: it {problem}")
-FORMAT_COUNT = _message("E0409", "the format of {name}() has {expected}, and {given}")
-FORMAT_TYPE = _message("E0410", "`{conversion}` in {name}() cannot print a value of type {type}")
-BUF_LENGTH = _message("E0411", "buf() needs a length for a value of type {type}")
+UNSAFE_CALL = _message(
+    "E0407", "{name}() acts on the machine, which --safe refuses",
+    "--safe is for scripts that one has not read: they may look at the machine, and not change it.",
+)
+NOT_A_CONVERSION = _message(
+    "W0408", "{name}() prints `{conversion}` as it stands: it {problem}",
+    "A `%` that begins no conversion is printed; bpftrace does the same.",
+)
+FORMAT_COUNT = _message(
+    "E0409", "the format of {name}() has {expected}, and {given}",
+    "Each conversion such as `%d` prints one value; `%%` prints a percent sign.",
+)
+FORMAT_TYPE = _message(
+    "E0410", "`{conversion}` in {name}() cannot print a value of type {type}",
+    "`%d` and its like print integers, `%s` text, `%r` buffers. print() prints any value.",
+)
+BUF_LENGTH = _message(
+    "E0411", "buf() needs a length for a value of type {type}",
+    "The size of an array or a string is known. What is at an address could be of any length.",
+)
 BUF_CUT = _message("W0411", "buf() keeps {limit} of {size} bytes", "BPFTRACE_STRLEN raises the limit.")
 STACK_MODE_FIRST = _message("E0412", "{name}() takes the mode first, then the number of frames")
 BAD_ADDRESS = _message("E0413", "{text!r} is not an IP address")
@@ -227,14 +341,23 @@ NOT_A_WHOLE_MAP = _message("E0416", "{name}() is for a whole map, and this is on
 PRINT_TOP = _message("E0415", "print() takes a top and a divisor for a whole map only")
 
 # E05: maps
-MAP_TYPE = _message("E0501", "`@{name}` holds {known}, and cannot be given a value of type {type}")
+MAP_TYPE = _message(
+    "E0501", "`@{name}` holds {known}, and cannot be given a value of type {type}",
+    "A map has one type of value in the whole script, whichever probe comes first.",
+)
 KEYS_DIFFER = _message(
     "E0502", "`@{name}` has {known}, and is given {given}",
     "A map has one number of keys and one type for each of them, in the whole script.",
 )
 ELEMENT_WITHOUT_KEYS = _message("E0510", "{name}() is for one element, and `@{map}` has {known}")
-KEY_TYPE = _message("E0503", "a value of type {type} cannot be a key")
-AGGREGATE_NEEDS_MAP = _message("E0504", "{name}() can only be assigned to a map, alone and by `=`")
+KEY_TYPE = _message(
+    "E0503", "a value of type {type} cannot be a key",
+    "Keys are copied and compared byte by byte. An aggregate has no single value that could be.",
+)
+AGGREGATE_NEEDS_MAP = _message(
+    "E0504", "{name}() can only be assigned to a map, alone and by `=`",
+    "The kernel keeps a count for each CPU, which needs a map. `++` counts in a variable.",
+)
 AGGREGATE_AS_VALUE = _message(
     "E0505", "{map} is a {type}() of all CPUs, which has no single value before it is printed",
     "Each CPU counts for itself, so that counting costs little. print() puts the parts together; a map that is counted with"
@@ -242,11 +365,17 @@ AGGREGATE_AS_VALUE = _message(
 )
 LHIST_STEP = _message("E0506", "the step of lhist() is 1 or more, not {step}")
 LHIST_RANGE = _message("E0507", "the range of lhist() is empty: {low} to {high}")
-LHIST_BUCKETS = _message("E0508", "lhist() would have {buckets} buckets, and {limit} is the limit")
+LHIST_BUCKETS = _message(
+    "E0508", "lhist() would have {buckets} buckets, and {limit} is the limit",
+    "Each bucket takes memory in the kernel for each key and CPU.",
+)
 LHIST_WIDE = _message("E0509", "the step {step} of lhist() is larger than its range {range}")
 
 # E06: limits
-TOO_MANY_PROBES = _message("E0601", "the program would attach {count} probes, and {limit} is the limit")
+TOO_MANY_PROBES = _message(
+    "E0601", "the program would attach {count} probes, and {limit} is the limit",
+    "Each attach point takes memory and time, above all when it is detached. A narrower wildcard is the better remedy.",
+)
 UNROLL_TOO_LARGE = _message(
     "E0603", "{rounds} rounds of this are more than the kernel follows",
     "The kernel's verifier walks through every round of a loop before it lets a program run, up to a fixed number of branches.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.cases.case_files import DIAGNOSTICS, GENERATED, Golden, read, write  # noqa: E402
+from tests.cases.case_files import DIAGNOSTICS, GENERATED, Golden, read, write
 
 
 def main() -> None:

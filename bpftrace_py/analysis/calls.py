@@ -136,7 +136,12 @@ class CallChecker:
         return ok
 
     def _wrong(
-        self, call: ast.Call, node: ast.Expression, parameter: functions.Parameter, expected: str, hint: str | None = None
+        self,
+        call: ast.Call,
+        node: ast.Expression,
+        parameter: functions.Parameter,
+        expected: str,
+        hint: str | None = None,
     ) -> bool:
         self._in.error(
             messages.ARGUMENT_KIND,

@@ -766,7 +766,9 @@ def _as_if(statement: ast.Statement) -> ast.Statement:
     node = statement.expression
     arms = []
     for arm in (node.then, node.otherwise):
-        if not (isinstance(arm, ast.Call) and arm.name in functions.FUNCTIONS and functions.FUNCTIONS[arm.name].statement):
+        if not (
+            isinstance(arm, ast.Call) and arm.name in functions.FUNCTIONS and functions.FUNCTIONS[arm.name].statement
+        ):
             return statement
         arms.append(ast.Block(statements=[ast.ExpressionStatement(expression=arm, span=arm.span)], span=arm.span))
     return ast.If(condition=node.condition, then=arms[0], otherwise=arms[1], span=statement.span)

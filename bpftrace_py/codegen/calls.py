@@ -70,8 +70,7 @@ class CallText:
             length = self._ex.number(node.arguments[1])
             size = self._fn.fresh("size")
             self._fn.line(f"u64 {size} = (u64){length.operand()} + 1;")
-            self._fn.line(f"if ({size} > {capacity})")
-            self._fn.line(f"\t{size} = {capacity};")
+            self._at_most(size, capacity)
         if pad:
             self._ex.memory.zero(place, type_)
         reader = self._ex.memory.reader(space, string=True)
@@ -85,6 +84,13 @@ class CallText:
             self._fn.line(f"\t{late} = read_later({place}, {size}, {source});")
         else:
             self._fn.line(f"\t{place}[0] = 0;")
+
+    def _at_most(self, size: str, limit: int) -> None:
+        """Cut a size. It is kept in one place, so that the verifier sees that what was compared is what is used."""
+        self._fn.line(f"keep({size});")
+        self._fn.line(f"if ({size} > {limit})")
+        self._fn.line(f"\t{size} = {limit};")
+        self._fn.line(f"keep({size});")
 
     def _store_buf(self, node: ast.Call, place: str, type_: Type, pad: bool) -> None:
         assert isinstance(type_, BufferType) and isinstance(node.type, BufferType)
@@ -102,8 +108,7 @@ class CallText:
             length = self._ex.number(node.arguments[1])
             size = self._fn.fresh("size")
             self._fn.line(f"u64 {size} = {length.text};")
-            self._fn.line(f"if ({size} > {node.type.capacity})")
-            self._fn.line(f"\t{size} = {node.type.capacity};")
+            self._at_most(size, node.type.capacity)
         self._fn.line(f"{place}.length = {size};")
         if size != "0":
             self._ex.memory.read(f"{place}.bytes", source, size, space)

@@ -9,6 +9,7 @@ from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import is_memory, scalar
 from bpftrace_py.codegen.machine import machine
 from bpftrace_py.codegen.values import Bytes, Number, Value
+from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import FUNCTION_NAME, INT64, PROBE_NAME, UINT64, Field, RecordType, Type, integer
 
@@ -34,7 +35,7 @@ class ContextText:
         if member.data_loc:
             # The field tells where in the record the data is: length in the upper half, offset in the lower.
             place = self._load(Field(member.name, UINT64, member.offset), 4)
-            return Number(f"(u64)ctx + ({place} & 0xffff)", type_, False)
+            return Number(f"{self.address()} + ({place} & 0xffff)", type_, False)
         if is_memory(type_):
             return Bytes(f"((char *)ctx + {member.offset})", type_, "kernel")
         text = self._load(member, type_.size)
@@ -57,6 +58,15 @@ class ContextText:
             return Bytes(f"(void *)((u64 *)ctx + {member.offset // 8})", type_, "kernel")
         return Number(f"({scalar(type_)}){word}" if scalar(type_) != "u64" else word, type_)
 
+    def address(self) -> str:
+        """The address of the context as a number. The verifier lets nobody calculate with `ctx` itself."""
+        known = self._fn.known("context")
+        if known is None:
+            known = self._fn.scalar("u64", "context")
+            self._fn.line(f"read_kernel(&{known}, 8, &ctx);")
+            self._fn.learn("context", known)
+        return known
+
     # --- builtins
 
     def builtin(self, node: ast.Identifier) -> Value | None:
@@ -69,7 +79,7 @@ class ContextText:
         if name == "retval":
             return self._result(node.type)
         if name == "ctx":
-            return Number("(u64)ctx", node.type, False)
+            return Number(self.address(), node.type)
         if name.startswith("sarg") and name[4:].isdigit():
             return self._stack_argument(int(name[4:]))
         if name.startswith("arg") and name[3:].isdigit():
@@ -133,7 +143,7 @@ class ContextText:
 
     def _place_of(self, number: int) -> Span:
         """Where the block first asks for an argument."""
-        from bpftrace_py.analysis.rewrite import walk
+        from bpftrace_py.syntax.visitor import walk
 
         name = f"arg{number}"
         return next(n.span for n in walk(self._ex.instance.tree) if isinstance(n, ast.Identifier) and n.name == name)

@@ -208,7 +208,7 @@ class ExpressionText:
         if name == "comm":
             return self._comm()
         if name == "args":
-            return Number("(u64)ctx", node.type, False)
+            return Number(self.context.address(), node.type)
         special = self.context.builtin(node)
         if special is not None:
             return special

@@ -73,6 +73,8 @@ class Generator:
             if info.value is UNKNOWN:
                 continue
             table = c_name(info.name) if info.name else "unnamed"
+            if table.startswith("_"):
+                table = f"map{table}"  # the compiler's own names start like this
             while table in taken or f"{table}_key" in taken:
                 table += "_"
             taken.add(table)
@@ -144,7 +146,7 @@ class Generator:
         return c_name(text)
 
     def variable_name(self, name: str) -> str:
-        return f"{name}_" if name in RESERVED | LOCALS else name
+        return f"{name}_" if name in RESERVED | LOCALS or name.startswith("_") else name
 
     def name_index(self, target: unit.Target) -> int:
         """The index of a target in `Unit.probe_names`."""
@@ -184,6 +186,7 @@ class Generator:
 
     def record_struct(self, stem: str, types: tuple[Type, ...]) -> str:
         """The struct of a record with these arguments; alike records share one."""
+        self._needs.add("records")
         name = self._records.get((stem, types))
         if name is None:
             count = sum(key[0] == stem for key in self._records)
@@ -224,7 +227,7 @@ class Generator:
         self._needs.add("late")
 
     def use_join(self) -> None:
-        self._needs.add("join")
+        self._needs |= {"join", "records"}
 
     def use_read_any(self, string: bool) -> None:
         self._needs.add("read_any_str" if string else "read_any")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _C = """auto break case char const continue default do double else enum extern float for goto if inline int long register
-restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm"""
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
+typeof bool true false"""
 _PRELUDE = """s8 u8 s16 u16 s32 u32 s64 u64 BCC_SEC SEC MAP TABLE TABLE_FLAGS RING inline_ aligned8 map_lookup map_update
 map_delete ktime_ns random_u32 cpu_id pid_tgid uid_gid current_comm stack_id current_task numa_node_id override_return
 get_stack current_cgroup_id send_signal read_user read_kernel read_user_str read_kernel_str boot_ns ring_reserve

@@ -11,6 +11,7 @@ from bpftrace_py.record import record
 STACKS_MAX = 131072  # distinct stacks that are kept
 TASKS_MAX = 4096  # threads that may be inside one preemptible program at the same time
 NO_PREALLOC = 1
+SMALL_RING = 1 << 18  # bytes
 
 _READ_ANY = """/* {what} at an address that itself tells where it is: the upper half of the addresses is the kernel's. */
 inline_ long {name}(void *to, u32 size, const void *from)
@@ -159,7 +160,9 @@ class Tables:
     def _own_tables(self) -> list[str]:
         needs, lines = self._needs, []
         if "events" in needs:
-            lines.append(f"RING({self._next()}, events, {self._config.ring_bytes});")
+            # The kernel takes 2 ms to make a large ring; requests without arguments need little room.
+            size = self._config.ring_bytes if "records" in needs else min(self._config.ring_bytes, SMALL_RING)
+            lines.append(f"RING({self._next()}, events, {size});")
             lines.append(f'TABLE({self._next()}, "array", u32, u64, want_wakeup, 1);')
         if needs & {"events", "lost"}:
             lines.append(

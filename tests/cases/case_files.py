@@ -52,7 +52,10 @@ class Case:
         with _directory(self.options.get("programs") == "yes"):
             try:
                 compile_source(
-                    Source(self.program, NAME), self._config(), self._host(), on_warning=lambda d: said.extend(d.warnings)
+                    Source(self.program, NAME),
+                    self._config(),
+                    self._host(),
+                    on_warning=lambda d: said.extend(d.warnings),
                 )
             except BpftraceError as error:
                 return error.diagnostics
@@ -64,7 +67,9 @@ class Case:
         return text.replace(_programs().name, "/programs") if self.options.get("programs") == "yes" else text
 
     def _config(self) -> Config:
-        values: dict[str, object] = {name: int(self.options[name]) for name in ("strlen", "max_probes") if name in self.options}
+        values: dict[str, object] = {
+            name: int(self.options[name]) for name in ("strlen", "max_probes") if name in self.options
+        }
         values["parameters"] = tuple(self.options.get("parameters", "").split())
         values["safe"] = self.options.get("safe") == "yes"
         return Config(**values)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ After a change that is meant to show here: `scripts/rewrite_cases.py`, then read
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,10 @@ def test_markers(case: Case) -> None:
 def test_generated_c(path: Path) -> None:
     golden = Golden(path)
     assert golden.generate() == golden.expected.read_text(encoding="utf-8")
+
+
+def test_the_document_of_errors_is_up_to_date() -> None:
+    """If not: `scripts/make_errors_doc.py` writes it."""
+    path = Path(__file__).parents[2] / "scripts" / "make_errors_doc.py"
+    maker = runpy.run_path(str(path))
+    assert maker["DOCUMENT"].read_text(encoding="utf-8") == maker["document"]()

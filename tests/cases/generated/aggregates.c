@@ -39,7 +39,7 @@ struct stats_value {
 };
 TABLE(5, "percpu_hash", struct stats_key, struct stats_value, stats, 4096);
 
-RING(6, events, 8388608);
+RING(6, events, 262144);
 TABLE(7, "array", u32, u64, want_wakeup, 1);
 TABLE(8, "percpu_array", u32, u64, lost, 7); // events, each map's updates, stacks, each loop's stops
 TABLE(9, "array", u32, u64, pending, 3);

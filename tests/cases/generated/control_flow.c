@@ -7,7 +7,7 @@ struct steps_value {
 };
 TABLE(2, "array", u32, struct steps_value, steps, 1);
 
-RING(3, events, 8388608);
+RING(3, events, 262144);
 TABLE(4, "array", u32, u64, want_wakeup, 1);
 TABLE(5, "percpu_array", u32, u64, lost, 4); // events, each map's updates, stacks, each loop's stops
 TABLE(6, "array", u32, u64, pending, 1);

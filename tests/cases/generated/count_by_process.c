@@ -5,7 +5,7 @@ struct unnamed_key {
 };
 TABLE(1, "percpu_hash", struct unnamed_key, u64, unnamed, 4096);
 
-RING(2, events, 8388608);
+RING(2, events, 262144);
 TABLE(3, "array", u32, u64, want_wakeup, 1);
 TABLE(4, "percpu_array", u32, u64, lost, 3); // events, each map's updates, stacks, each loop's stops
 TABLE(5, "array", u32, u64, pending, 1);

@@ -8,7 +8,7 @@ struct by_process_key {
 };
 TABLE(3, "percpu_hash", struct by_process_key, u64, by_process, 4096);
 
-RING(4, events, 8388608);
+RING(4, events, 262144);
 TABLE(5, "array", u32, u64, want_wakeup, 1);
 TABLE(6, "percpu_array", u32, u64, lost, 5); // events, each map's updates, stacks, each loop's stops
 TABLE(7, "array", u32, u64, pending, 1);
