@@ -162,6 +162,14 @@ class Diagnostics:
         self._seen.add(key)
         self.reported.append(Diagnostic(severity, message.code, text, span, hint, notes, self.source))
 
+    def as_warnings(self) -> Diagnostics:
+        """The same, but nothing of it is an error."""
+        result = Diagnostics(self.source)
+        result.reported = [
+            Diagnostic(Severity.WARNING, d.code, d.text, d.span, d.hint, d.notes, d.source) for d in self.reported
+        ]
+        return result
+
     def extend(self, other: Diagnostics) -> None:
         """Take over what was reported into another one for the same source."""
         self.reported += [d for d in other.reported if d not in self.reported]

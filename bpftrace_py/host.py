@@ -57,4 +57,7 @@ class Host(Protocol):
     def kernel_symbol(self, name: str) -> int | None:
         """Its address."""
 
+    def fentry_for_kprobes(self) -> bool:
+        """Whether the kernel has no kprobes, but can attach to the entry and exit of functions otherwise (fentry)."""
+
     def cgroup_id(self, path: str) -> int | None: ...

@@ -143,6 +143,12 @@ class LiveHost:
 
     # --- cgroups
 
+    def fentry_for_kprobes(self) -> bool:
+        from bpftrace_py.runtime.features import Features
+
+        features = Features()
+        return features.privileged and not features.kprobe and features.fentry
+
     def cgroup_id(self, path: str) -> int | None:
         """The id that `bpf_get_current_cgroup_id` gives for the cgroup v2 directory `path`."""
         if path not in self._cgroups:

@@ -241,7 +241,6 @@ BAD_CAST = _message(
 CAST_SIZES = _message("E0323", "{type} is of {size} bytes and cannot be cast to {target}, which is of {target_size}")
 CAST_ARRAY_SIZE = _message("E0324", "{type} is of {size} bytes, more than an integer holds")
 NO_SIZE = _message("E0325", "a value of type {type} has no size")
-NO_VALUE = _message("E0326", "there is no value to assign: this is {type}")
 BUILTIN_NOT_HERE = _message(
     "E0327", "`{name}` is not there in {probe} probes",
     "What the kernel hands to a program depends on the kind of probe: only a function has a return value, for example.",
@@ -380,7 +379,6 @@ UNROLL_TOO_LARGE = _message(
     "E0603", "{rounds} rounds of this are more than the kernel follows",
     "The kernel's verifier walks through every round of a loop before it lets a program run, up to a fixed number of branches.",
 )
-NOT_YET = _message("E0602", "{what} is not there yet")
 
 
 # E08: options and environment

@@ -25,6 +25,7 @@ _FAMILIES = {
     "08": "Options and environment",
     "09": "While a program runs",
 }
+_AREAS = ("syntax", "probes", "names", "functions", "maps", "limits", "declarations")
 _INTRODUCTION = """\
 # What bpftrace-py says
 
@@ -55,8 +56,8 @@ def _examples() -> dict[str, Case]:
     """For each code the first case that shows it and nothing else, or else the first that shows it at all."""
     alone: dict[str, Case] = {}
     among: dict[str, Case] = {}
-    for path in DIAGNOSTICS:
-        for case in read(path):
+    for path in sorted(DIAGNOSTICS, key=lambda path: _AREAS.index(path.stem)):
+        for case in read(path):  # by area, in the order in which a program is read
             codes = re.findall(r"(?:error|warning)\[(\w+)\]", case.expected)
             for code in codes:
                 (alone if len(codes) == 1 and case.program else among).setdefault(code, case)
@@ -69,6 +70,8 @@ def _entry(message: Message, example: Case | None) -> str:
     if message.explanation:
         text += f"\n{message.explanation}\n"
     if example is not None:
+        if example.program.count("\n"):
+            text += f"\n```c\n{example.program}\n```\n"
         text += f"\n```text\n{example.expected}\n```\n"
     return text
 

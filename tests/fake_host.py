@@ -290,6 +290,7 @@ class FakeHost:
         self._cpus = cpus
         self._types = FakeKernelTypes() if types else None
         self.formats = dict(FORMATS if formats is None else formats)
+        self.has_fentry_only = False  # a kernel that was built without kprobes
         self.functions = ["schedule", "vfs_open", "vfs_read", "vfs_readv", "vfs_write", "do_nanosleep", "tcp_connect"]
         self.symbols = {name: 0xFFFFFFFF81000000 + 0x1000 * i for i, name in enumerate(self.functions, 1)}
         self.symbols["jiffies"] = 0xFFFFFFFF82A00000
@@ -315,6 +316,9 @@ class FakeHost:
 
     def kernel_symbol(self, name: str) -> int | None:
         return self.symbols.get(name)
+
+    def fentry_for_kprobes(self) -> bool:
+        return self.has_fentry_only
 
     def cgroup_id(self, path: str) -> int | None:
         return self.cgroups.get(path)

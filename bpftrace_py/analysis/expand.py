@@ -24,6 +24,16 @@ from bpftrace_py.types import Field, IntegerType, PointerType, RecordType, Type
 USER_PROBES = frozenset(("uprobe", "uretprobe", "usdt"))
 # Categories whose events have no tracepoint of the same name behind them.
 RAW_SYSCALLS_FROM = 4  # so many calls in one block are cheaper to tell apart than to attach and detach
+# Codes that say that there is no such thing on this machine.
+MISSING = frozenset(
+    m.code
+    for m in (
+        messages.UNKNOWN_TRACEPOINT,
+        messages.NO_PROBE_MATCHES,
+        messages.UNKNOWN_KERNEL_FUNCTION,
+        messages.UNKNOWN_USER_FUNCTION,
+    )
+)
 NOT_RAW = frozenset(("syscalls", "ftrace", "synthetic", "kprobes", "uprobes"))
 
 
@@ -57,20 +67,35 @@ class Expander:
     def _probe(self, probe: ast.Probe) -> list[ProbeInstance]:
         uses = _uses(probe)
         groups: dict[tuple[object, ...], ProbeInstance] = {}
-        points = [
-            resolved
-            for point in probe.attach_points
-            for resolved in resolve_all(point, self._host, self._config, self._diagnostics)
-        ]
+        points = self._resolve(probe)
         self._many = sum(len(resolved.targets) for resolved in points) > 1
         self._many_syscalls = sum(_is_syscall(t) for resolved in points for t in resolved.targets) >= RAW_SYSCALLS_FROM
         for resolved in points:
             self.probe_count += len({target.name for target in resolved.targets})
             self._only_once(resolved)
             for target in resolved.targets:
+                if isinstance(target, unit.Kprobe) and self._better_by_fentry(target, uses):
+                    target = unit.Fentry(target.name, target.function, target.on_return)
                 context = self._context(resolved.probe_type, target, uses, resolved.point)
                 self._add(groups, probe, context, target, uses)
         return list(groups.values())
+
+    def _resolve(self, probe: ast.Probe) -> list[ResolvedPoint]:
+        """What the attach points stand for. Scripts list the names that a function had in one kernel and another: of several
+        attach points, those that do not exist here are left out with a warning as long as there is one that does."""
+        found: list[ResolvedPoint] = []
+        missing: list[Diagnostics] = []
+        for point in probe.attach_points:
+            reported = Diagnostics(self._diagnostics.source)
+            resolved = resolve_all(point, self._host, self._config, reported)
+            found += resolved
+            if resolved or not all(d.code in MISSING for d in reported.errors):
+                self._diagnostics.extend(reported)
+            else:
+                missing.append(reported)
+        for reported in missing:
+            self._diagnostics.extend(reported.as_warnings() if found else reported)
+        return found
 
     def _add(
         self,
@@ -84,6 +109,7 @@ class Expander:
         key: tuple[object, ...] = (
             context.probe_type,
             context.program,
+            context.syscalls,
             context.argument_fields,
             context.return_type,
         )
@@ -133,10 +159,17 @@ class Expander:
             elif not uses & {"kstack", "ustack"} and self._by_number(target):
                 program, syscalls = "raw_tracepoint", target.event[: target.event.index("_", 4)]
         elif isinstance(target, unit.Fentry):
+            program = "fexit" if target.on_return else "fentry"
             offers.add("path")
             fields, return_type = self._function(target, point)
             arguments = self._records.define(RecordType(f"args of {target.name}", 8 * len(fields)), fields)
         return Context(probe_type.name, program, space, frozenset(offers), arguments, fields, return_type, syscalls)
+
+    def _better_by_fentry(self, target: unit.Kprobe, uses: frozenset[str]) -> bool:
+        """Whether the kernel has no kprobes, but fentry, which does for a program that reads no register."""
+        if target.offset or uses & {"reg", "sargN"} or not self._host.fentry_for_kprobes():
+            return False
+        return self._records.kernel is not None and self._records.kernel.function(target.function) is not None
 
     def _by_number(self, target: unit.Tracepoint) -> bool:
         """Whether a system call is told from the others by its number, in one program for all of them."""
@@ -189,8 +222,8 @@ def _uses(probe: ast.Probe) -> frozenset[str]:
     found = set()
     for node in walk(probe):
         name = node.name if isinstance(node, (ast.Identifier, ast.Call)) else ""
-        if name in ("args", "kstack", "ustack", "probe"):
+        if name in ("args", "kstack", "ustack", "probe", "reg"):
             found.add(name)
         elif name.startswith(("arg", "sarg")):
-            found.add("argN")
+            found |= {"argN", "sargN"} if name.startswith("sarg") else {"argN"}
     return frozenset(found)

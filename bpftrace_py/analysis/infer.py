@@ -203,8 +203,6 @@ class Inference:
                 notes=self._origin(value),
                 hint="print() puts it together; a map that is counted with `++` can be read here",
             )
-        if isinstance(type_, (VoidType, FunctionType)):
-            return self.error(messages.NO_VALUE, value.span, type=type_)
         return type_
 
     def _assign_variable(self, target: ast.Variable, value: Type, span: Span) -> None:

@@ -30,7 +30,7 @@ class ContextText:
 
     def argument(self, record: RecordType, member: Field, type_: Type) -> Value:
         """`args->member`."""
-        if self._ex.instance.context.probe_type in ("kfunc", "kretfunc"):
+        if self._ex.instance.context.program in ("fentry", "fexit"):
             return self._parameter(member, type_)
         if member.data_loc:
             # The field tells where in the record the data is: length in the upper half, offset in the lower.
@@ -126,7 +126,7 @@ class ContextText:
 
     def _result(self, type_: Type) -> Number:
         context = self._ex.instance.context
-        if context.probe_type == "kretfunc":
+        if context.program == "fexit":
             return Number(f"({scalar(type_)})((u64 *)ctx)[{len(context.argument_fields)}]", type_)
         return self.register(self._machine.result, type_)
 

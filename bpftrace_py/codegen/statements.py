@@ -121,8 +121,9 @@ class StatementText:
         assert isinstance(node.count, ast.Integer)
         i = self._fn.fresh("round")
         rounds = node.count.value
+        told = len(self._generator.diagnostics.errors)
         lines, cost = self._body(node.body, rounds)
-        if cost.times(rounds * self._times).exceeds():
+        if cost.times(rounds * self._times).exceeds() and len(self._generator.diagnostics.errors) == told:
             self._generator.diagnostics.error(messages.UNROLL_TOO_LARGE, node.count.span, rounds=rounds)
         self._loops_cost += cost.times(rounds)
         self._fn.line("#pragma clang loop unroll(disable)")

@@ -60,8 +60,8 @@ BUILTINS: dict[str, Builtin] = {
         Builtin(
             "nsecs",
             UINT64,
-            "ktime_ns()",
-            "Nanoseconds since boot, without time asleep",
+            "boot_ns()",
+            "Nanoseconds since boot",
             "BEGIN { $start = nsecs; print(nsecs - $start < 1000000000); exit(); }",
             constant=False,
         ),
@@ -154,6 +154,7 @@ def find(name: str) -> Builtin | None:
         ("sarg", "sargN", "Argument on the stack"),
     ):
         number = name[len(prefix) :]
-        if name.startswith(prefix) and number.isdecimal() and len(number) < 3 and int(number) < MAX_ARGUMENTS and str(int(number)) == number:
+        is_number = number.isascii() and number.isdecimal() and len(number) < 3 and str(int(number)) == number
+        if name.startswith(prefix) and is_number and int(number) < MAX_ARGUMENTS:
             return Builtin(name, INT64, "", doc, f"uprobe:/bin/bash:readline {{ print({name}); }}", needs=needs)
     return None

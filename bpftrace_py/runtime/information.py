@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 
+from bpftrace_py.codegen.unit import Fentry, Target
 from bpftrace_py.runtime.disassembly import disassemble
 from bpftrace_py.runtime.loader import Loaded
 
@@ -25,8 +26,15 @@ def describe_loaded(loaded: Loaded) -> str:
         lines += ["", "clang said:", loaded.compiler_output.rstrip()]
     lines.append("")
     for program in loaded.unit.programs:
-        lines += [f"Attaching {attachment.target.name}" for attachment in program.attachments]
+        lines += [f"Attaching {a.target.name}{_instead(a.target)}" for a in program.attachments]
     return "\n".join(lines)
+
+
+def _instead(target: Target) -> str:
+    """A note where a probe is attached by other means than its name says."""
+    if isinstance(target, Fentry) and target.name.startswith(("kprobe:", "kretprobe:")):
+        return " (by fentry, as this kernel has no kprobes)"
+    return ""
 
 
 def loaded_statistics(loaded: Loaded, function: str) -> list[str]:

@@ -132,6 +132,9 @@ class _Witness:
         self.lasting = self.lasting and bool(address)
         return address
 
+    def fentry_for_kprobes(self) -> bool:
+        return self._host.fentry_for_kprobes()
+
     def cgroup_id(self, path: str) -> int | None:
         self.lasting = False
         return self._host.cgroup_id(path)

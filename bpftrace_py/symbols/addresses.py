@@ -20,6 +20,7 @@ _KNOWN = 65536  # processes known without the sideband
 _PROGRAMS_KEPT = 4  # of one pid: what it ran before exec, whom the number belonged to before
 _MAPPINGS_KEPT = 1 << 14  # of one program; a process that maps and unmaps code for ever
 _RESCAN = 1.0  # seconds between two looks at the maps of a process that nobody tells us about
+_AT_START = 0.02  # seconds spent on processes that already run before tracing starts: enough for some hundreds
 _PACKED = struct.Struct("=QQQI")  # start, end, offset, number of the file
 _DELETED = " (deleted)"
 
@@ -94,13 +95,17 @@ class AddressSpaces:
     # --- life
 
     def start(self) -> bool:
-        """Listen to the kernel from now on. False where it does not let us: processes are then read when first seen."""
+        """Listen to the kernel from now on. False where it does not let us: processes are then read when first seen.
+
+        Of the processes that already run those that can be read in 20 ms are; `poll` reads the rest.
+        """
         if self._sideband is None:
             try:
                 self._sideband = Sideband()
             except OSError:
                 return False
             self._waiting = iter(_running())
+            self.poll(_AT_START)
         return True
 
     @property

@@ -64,7 +64,7 @@ int tracepoint_sched_sched_process_exec(void *ctx)
 	struct printf_event *event = ring_reserve(MAP(events), sizeof(*event), 0);
 	if (event) {
 		event->action = 1;
-		event->arg1 = ktime_ns();
+		event->arg1 = boot_ns();
 		ring_submit(event, wakeup());
 	} else {
 		count_lost(0);

@@ -73,7 +73,7 @@ int BEGIN(void *ctx)
 			}
 		}
 		// 12: @seen[$i] = nsecs
-		new_value = ktime_ns();
+		new_value = boot_ns();
 		key = i;
 		if (map_update(MAP(seen), &key, &new_value, ANY))
 			count_lost(1);

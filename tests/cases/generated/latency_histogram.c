@@ -54,7 +54,7 @@ int kprobe_vfs_read(void *ctx)
 	u64 key;
 
 	// 2: @start[tid] = nsecs
-	new_value = ktime_ns();
+	new_value = boot_ns();
 	u32 tid = (u32)pid_tgid();
 	key = (u64)tid;
 	if (map_update(MAP(start), &key, &new_value, ANY))
@@ -79,7 +79,7 @@ int kretprobe_vfs_read(void *ctx)
 	if (!(value))
 		return 0;
 	// 6: $us = (nsecs - @start[tid]) / 1000
-	u64 left = ktime_ns();
+	u64 left = boot_ns();
 	key = (u64)tid;
 	u64 *start_3 = map_lookup(MAP(start), &key);
 	u64 value_2 = start_3 ? *start_3 : 0;

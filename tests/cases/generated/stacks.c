@@ -53,7 +53,7 @@ inline_ u64 keep_stack(void *ctx, void *stacks, u32 limit, u64 flags, u64 progra
 		long bytes = get_stack(ctx, s->frames, limit * 8, flags);
 		if (bytes <= 0)
 			return 0;
-		u64 depth = (u64)bytes / 8, id = depth;
+		u64 depth = (u64)bytes / 8, id = depth ^ 0x2545f4914f6cdd1dULL;
 		#pragma clang loop unroll(disable)
 		for (u32 i = 0; i < limit; i++) {
 			if (!(i & 7) && i >= depth)
