@@ -42,7 +42,8 @@ class Tracer:
             shutil.rmtree(os.path.join(scratch(), "cold"), ignore_errors=True)
             os.makedirs(os.path.join(scratch(), "cold"), exist_ok=True)
             cache = tempfile.mkdtemp(dir=os.path.join(scratch(), "cold"))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("BPFTRACE_")}
+        # PYTHONDONTWRITEBYTECODE, for one, would have us compile our own modules at each start.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BPFTRACE_", "PYTHON"))}
         return {**kept, "XDG_CACHE_HOME": cache, _ATTACHED: "1", **_LIMITS, **(extra or {})}
 
     def version(self) -> str:

@@ -61,7 +61,7 @@ class Options:
         return from_environment(
             os.environ,
             safe=self.safe,
-            helper_errors=self.helper_errors > 0,
+            helper_errors=self.helper_errors,
             parameters=self.arguments if self.program is not None else self.arguments[1:],
             pid=self.pid if pid is None else pid,
             include=self.include,

@@ -27,7 +27,7 @@ class Config:
     kernel_source: str | None = None  # BPFTRACE_KERNEL_SOURCE
     cache_user_symbols: bool = True  # BPFTRACE_CACHE_USER_SYMBOLS
     safe: bool = False  # --safe: refuse system() and what else acts on the machine
-    helper_errors: bool = False  # -k
+    helper_errors: int = 0  # -k: 1, -kk: 2
     parameters: tuple[str, ...] = ()  # $1, $2, ...
     pid: int | None = None  # -p
     include: tuple[str, ...] = ()  # --include

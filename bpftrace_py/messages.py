@@ -165,7 +165,6 @@ TRACEFS_MISSING = _message(
 )
 MAP_UNREADABLE = _message("E0710", "the map @{map} cannot be read: {reason}")
 ATTACH_FAILED = _message("E0711", "cannot attach to {probe}: {reason}")
-FENTRY_UNKNOWN_FUNCTION = _message("E0712", "the kernel's BTF has no function {function} for {place}")
 KERNEL_WITHOUT_BPF = _message("E0713", "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)")
 
 NO_FORMAT = _message("E0240", "what `{name}` holds is not known on this machine, so that `args` cannot be read",
@@ -414,7 +413,7 @@ PROBES_NOT_ATTACHED = _message("W0908", "{count} of {total} probes are not attac
 DAMAGED_EVENTS = _message(
     "W0909", "{count} events were not understood: this is a bug in bpftrace-py", "The records in the ring buffer were not as expected."
 )
-HELPER_FAILED = _message("W0904", "{helper} failed: {reason}", "Told with -k (calls that act) and -kk (all calls).")
+HELPER_FAILED = _message("W0904", "line {line}, column {column}: {helper} failed: {reason}", "Told with -k (calls that act) and -kk (all calls).")
 EVENTS_LOST = _message(
     "W0901", "lost {count} events: they came faster than they could be printed",
     "The buffer between the kernel and bpftrace-py was full. BPFTRACE_RING_BYTES makes it larger.",

@@ -74,7 +74,7 @@ class CallText:
         if pad:
             self._ex.memory.zero(place, type_)
         reader = self._ex.memory.reader(space, string=True)
-        call = f"{reader}({place}, {size}, (void *){_operand(source)})"
+        call = self._ex.told("probe_read_str", f"{reader}({place}, {size}, (void *){_operand(source)})")
         if pad:
             self._fn.line(f"{call};")
             return

@@ -11,7 +11,7 @@ from bpftrace_py.codegen.machine import machine
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import FUNCTION_NAME, INT64, PROBE_NAME, UINT64, Field, RecordType, Type, integer
+from bpftrace_py.types import FUNCTION_NAME, INT64, PROBE_NAME, UINT32, UINT64, Field, RecordType, Type, integer
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
@@ -34,7 +34,7 @@ class ContextText:
             return self._parameter(member, type_)
         if member.data_loc:
             # The field tells where in the record the data is: length in the upper half, offset in the lower.
-            place = self._load(Field(member.name, UINT64, member.offset), 4)
+            place = self._load(Field(member.name, UINT32, member.offset), 4)
             return Number(f"{self.address()} + ({place} & 0xffff)", type_, False)
         if is_memory(type_):
             return Bytes(f"((char *)ctx + {member.offset})", type_, "kernel")
@@ -204,21 +204,21 @@ class ContextText:
 
     # --- the C of it
 
-    def parameter(self) -> tuple[str, list[str]]:
-        """The program's parameter, and the definition of its type if it has one of its own."""
+    def parameter(self, function: str) -> tuple[str, list[str]]:
+        """The parameter of the program's function, and the definition of its type if it has one of its own."""
         if self.registers:
             members = "\n\t".join(f"u64 {m};" for m in self._machine.members)
             return "struct registers *ctx", [f"struct registers {{\n\t{members}\n}};"]
         if not self.used:
             return "void *ctx", []
-        name = f"struct {self._generator.c_name(self._ex.instance.targets[0].name)}_args"
+        name = f"struct {function}_args"  # two blocks of one probe may use different fields
         lines, at = [], 0
         for offset, member in sorted(self.used.items()):
-            type_ = scalar(member.type) if not member.data_loc else "u32"
+            type_ = scalar(member.type)
             if offset > at:
                 lines.append(f"u8 skip_{at}[{offset - at}];")
-            lines.append(f"{type_} {member.name};")
-            at = offset + (4 if member.data_loc else max(member.type.size, 1))
+            lines.append(f"volatile {type_} {member.name};")
+            at = offset + max(member.type.size, 1)
         body = "\n\t".join(lines)
         return f"{name} *ctx", [f"{name} {{\n\t{body}\n}};"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpftrace_py.analysis.program import ProbeInstance
+from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.calls import CallText
 from bpftrace_py.codegen.context import ContextText
 from bpftrace_py.codegen.ctypes_text import c_string, is_memory, scalar
@@ -17,6 +18,7 @@ from bpftrace_py.codegen.map_text import MapText
 from bpftrace_py.codegen.memory import MemoryText
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.language import builtins
+from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
     INT64,
@@ -52,6 +54,7 @@ class ExpressionText:
         self.calls = CallText(self)
         self.variables: dict[str, str] = {}
         self._comm_place = self._late = ""
+        self._here: Span = instance.tree.span  # of what is being written
         self.late = False  # whether the record at hand may have a late string
 
     def late_flag(self) -> str:
@@ -81,7 +84,25 @@ class ExpressionText:
         self.function.line(f"{scalar(number.type)} {name} = {number.text};")
         return Number(name, number.type)
 
+    def told(self, helper: str, call: str) -> str:
+        """The call of a kernel helper; under -k (for reads -kk) one that tells user space when it fails."""
+        level = self.generator.program.config.helper_errors
+        if level < (2 if helper.startswith("probe_read") else 1):
+            return call
+        line, column = self.generator.program.source.position(self._here.start)
+        action = self.generator.add_action(unit.HelperFailed(line, helper, column))
+        self.generator.use_told()
+        return f"told({action}, {call})"
+
     def value(self, node: ast.Expression) -> Value:
+        """A number, or bytes at an address."""
+        outer, self._here = self._here, node.span if node.span.end else self._here
+        try:
+            return self._value(node)
+        finally:
+            self._here = outer
+
+    def _value(self, node: ast.Expression) -> Value:
         match node:
             case ast.Integer():
                 return literal(node.value)
@@ -140,6 +161,7 @@ class ExpressionText:
     def store(self, node: ast.Expression, place: str, type_: Type, pad: bool = True) -> None:
         """Write an expression to the object `place`, declared with `type_`. `pad`: the bytes behind the end of a
         string are zeroed, as keys need it."""
+        self._here = node.span if node.span.end else self._here
         if not is_memory(type_):
             number = self.number(node)
             self.function.line(f"{place} = {number.text};")

@@ -99,7 +99,7 @@ class Generator:
         lines, members = function.finish(scratch, f"get_{scratch}")
         if members:
             self._scratches.append(Scratch(scratch, tuple(members), self._preemptible))
-        parameter, definitions = expressions.context.parameter()
+        parameter, definitions = expressions.context.parameter(name)
         for definition in definitions:
             self._contexts[definition.split(" {")[0]] = definition
         shown = ", ".join(t.name for t in instance.targets[:3])
@@ -222,6 +222,9 @@ class Generator:
 
     def use_control(self) -> None:
         self._needs |= {"events", "control"}
+
+    def use_told(self) -> None:
+        self._needs |= {"told", "records"}
 
     def use_late(self) -> None:
         self._needs.add("late")

@@ -129,7 +129,8 @@ class MapText:
 
     def update(self, script_map: ScriptMap, key: str, value: str) -> None:
         """Set an element; what the map has no room for is counted."""
-        self._fn.line(f"if (map_update(MAP({script_map.table}), {key}, {value}, ANY))")
+        call = self._ex.told("map_update_elem", f"map_update(MAP({script_map.table}), {key}, {value}, ANY)")
+        self._fn.line(f"if ({call})")
         self._fn.line(f"\t{self._generator.count_lost(script_map)};")
 
     def increment(self, node: ast.Map, sign: str, step: str, wanted: str = "") -> Number:
@@ -165,7 +166,8 @@ class MapText:
         if is_histogram(script_map.value) and script_map.keys:
             self._delete_buckets(node, script_map)
         elif script_map.keys:
-            self._fn.line(f"map_delete(MAP({script_map.table}), {self.key(node)});")
+            call = f"map_delete(MAP({script_map.table}), {self.key(node)})"
+            self._fn.line(f"{self._ex.told('map_delete_elem', call)};")
         elif is_histogram(script_map.value):
             bucket = self._fn.fresh("bucket")
             with self._fn.block(f"for (u32 {bucket} = 0; {bucket} < {script_map.max_entries}; {bucket}++)"):

@@ -29,7 +29,8 @@ class MemoryText:
         return name
 
     def read(self, to: str, source: str, size: int | str, space: str) -> None:
-        self._fn.line(f"{self.reader(space)}({to}, {size}, (void *){_cast_operand(source)});")
+        call = f"{self.reader(space)}({to}, {size}, (void *){_cast_operand(source)})"
+        self._fn.line(f"{self._ex.told('probe_read', call)};")
 
     def load(self, base: Number, offset: int, type_: Type, space: str) -> Value:
         """What is at `base + offset`: a number is read at once, bytes when they are wanted."""

@@ -49,7 +49,7 @@ class StatementText:
         return ends
 
     def _comment(self, node: ast.Statement) -> None:
-        if isinstance(node, ast.If):
+        if isinstance(node, ast.If) and node.span.start < node.condition.span.start:  # and no `pid ? exit() : clear(@)`
             text = self._generator.excerpt(node.span.start, node.condition.span.end) + ")"
         elif isinstance(node, (ast.Unroll, ast.While)):
             text = self._generator.excerpt(node.span.start, node.body.span.start)
@@ -139,16 +139,17 @@ class StatementText:
             condition = self._ex.condition(node.condition)
         lines, cost = self._body(node.body, counted or 1)
         cost += loops.cost_of([*head, f"while ({condition})"])
-        rounds = counted
         share = self._share(counted is not None) / self._times
-        if counted is None or counted > cost.rounds(share):
+        if counted is not None and counted <= cost.rounds(share):
+            rounds = max(1, counted)
+        else:
             rounds = cost.rounds(share, loops.height(node) / self._height)
-            lines = [*self._bound(node, rounds), *lines]
-        self._loops_cost += cost.times(rounds or 0)
+        lines = [*self._bound(node, rounds), *lines]
+        self._loops_cost += cost.times(rounds)
         self._height = outer
         if not self._height:
             self._written += 1
-            self._spent += cost.times((rounds or 0) * self._times)
+            self._spent += cost.times(rounds * self._times)
         self._fn.line("#pragma clang loop unroll(disable)")
         if not head:
             with self._fn.block(f"while ({condition})"):
@@ -182,7 +183,7 @@ class StatementText:
         """The lines that stop a loop after so many rounds, and count that it was stopped."""
         name = self._fn.fresh("rounds")
         self._fn.line(f"u32 {name} = 0;")
-        with self._fn.captured() as lines, self._fn.block(f"if (++{name} > {rounds})"):
+        with self._fn.captured() as lines, self._fn.block(f"if (++{name} > ROUNDS({rounds}))"):
             self._fn.line(f"{self._generator.count_stopped(node, rounds)}; // the verifier has to see an end")
             self._fn.line("break;")
         return lines

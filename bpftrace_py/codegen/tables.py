@@ -48,6 +48,22 @@ inline_ u64 read_later(char *to, u32 size, u64 address)
 	return 1;
 }"""
 
+_TOLD = """/* -k: tell user space of a helper that failed. */
+inline_ long told(u32 action, long result)
+{
+	if (result < 0) {
+		s64 *record = ring_reserve(MAP(events), 16, 0);
+		if (record) {
+			record[0] = action;
+			record[1] = result;
+			ring_submit(record, wakeup());
+		} else {
+			count_lost(0);
+		}
+	}
+	return result;
+}"""
+
 _SEND = """/* Ask for an action without arguments. Where there is no room for it, it stays pending, out of order but not lost. */
 inline_ void send(u32 action)
 {
@@ -218,6 +234,8 @@ class Tables:
             parts.append(_COUNT_LOST)
         if "events" in needs:
             parts.append(_WAKEUP)
+        if "told" in needs:
+            parts.append(_TOLD)
         if "late" in needs:
             parts.append(_READ_LATER)
         if "control" in needs:

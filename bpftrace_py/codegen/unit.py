@@ -251,9 +251,23 @@ class Unit:
     kernel_stacks: str | None = None
     user_stacks: str | None = None
     bounded_loops: tuple[BoundedLoop, ...] = ()
+    loop_divisor: int = 1  # what the bounds of the text are divided by
     probe_count: int = 0  # what "Attaching N probes..." says
     records: dict[str, tuple[Field, ...]] = field(default_factory=dict)  # members of the records that may be printed
     warnings: tuple[str, ...] = ()
+
+    def with_shorter_loops(self) -> Unit | None:
+        """The same with a quarter of the rounds in every bounded loop; None if they cannot be shorter."""
+        import copy
+
+        if not any(loop.rounds > 1 for loop in self.bounded_loops):
+            return None
+        shorter = copy.copy(self)
+        divisor = 4 * self.loop_divisor
+        loops = tuple(BoundedLoop(loop.line, max(1, loop.rounds // 4)) for loop in self.bounded_loops)
+        text = f"#undef LOOP_DIVISOR\n#define LOOP_DIVISOR {divisor}\n{self.c_source[self.c_source.index('// Generated') :]}"
+        shorter.__dict__.update(bounded_loops=loops, loop_divisor=divisor, c_source=text)
+        return shorter
 
     def program(self, function: str) -> ProgramSpec:
         return next(p for p in self.programs if p.function == function)

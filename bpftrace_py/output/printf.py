@@ -141,7 +141,7 @@ def _why_not(letter: str, found: str) -> str:
         return "takes its width from an argument, which is not supported"
     if letter == "n":
         return "would write to memory, which is not supported"
-    return f"has no conversion letter: `{found}` is none" if found.isprintable() else "has no conversion letter"
+    return f"has no conversion letter: {f'`{found}`' if found.isprintable() else repr(found)} is none"
 
 
 # --- formatting

@@ -192,7 +192,7 @@ class _Memo(dict[Any, Any]):
         if len(self) >= self._most:
             self.clear()
         result = self._convert(value)
-        if value[:8] != LATE:  # what is read from a process is not the same each time
+        if not isinstance(value, bytes) or value[:8] != LATE:  # what is read from a process is not the same each time
             self[value] = result
         return result
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from bpftrace_py.codegen.unit import Unit
+from bpftrace_py.diagnostics import InternalError
 from bpftrace_py.runtime import kernel
 from bpftrace_py.runtime.cache import Cache, image_key
 from bpftrace_py.runtime.features import Features
@@ -26,6 +27,7 @@ PROGRAM_TYPES = {
     "fentry": kernel.PROG_TYPE_TRACING,
     "fexit": kernel.PROG_TYPE_TRACING,
 }
+_TOO_COMPLEX = (errno.E2BIG, errno.EFAULT)  # instructions or branches beyond what the verifier follows
 # Must agree with bcc_backend, which this module does not import on the warm path.
 _HEADERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "codegen")
 
@@ -99,9 +101,22 @@ class Loaded:
 def load(unit: Unit, features: Features, *, cache: Cache | None = None, log_size: int = 1 << 24) -> Loaded:
     """Compile a unit (or take it from `cache`), create its maps and load every program in the ways it will be attached.
 
+    Where the verifier gives up on the script's loops, they get fewer rounds (`Loaded.unit` tells) and it is asked again.
     Raises `HostError` where this machine or user cannot, `InternalError` where clang or the verifier refuses what we
     made.
     """
+    while True:
+        try:
+            return _load(unit, features, cache, log_size)
+        except InternalError as error:
+            cause = error.__cause__
+            shorter = unit.with_shorter_loops()
+            if shorter is None or not isinstance(cause, kernel.LoadError) or cause.errno not in _TOO_COMPLEX:
+                raise
+            unit = shorter
+
+
+def _load(unit: Unit, features: Features, cache: Cache | None, log_size: int) -> Loaded:
     started = time.perf_counter()
     functions = [program.function for program in unit.programs]
     key = image_key(unit.c_source, _HEADERS, functions) if cache is not None else ""

@@ -7,7 +7,6 @@ Two ways lead from a program to its file: the build id (`/usr/lib/debug/.build-i
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,8 @@ def candidates(file: ElfFile) -> Iterator[str]:
     build_id = file.build_id
     if build_id is not None and len(build_id) > 4:
         yield f"{file.root}{_DIRECTORY}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
-    link = _link(file)
-    if link is None:
+    link = file.debug_link
+    if link is None or not link[0] or "/" in link[0]:
         return
     inside = file.path.removeprefix(file.root) if file.root else file.path
     directory = os.path.dirname(os.path.realpath(file.path) if not file.root else inside)
@@ -39,31 +38,13 @@ def belongs_to(candidate: ElfFile, file: ElfFile) -> bool:
         return False
     if file.build_id is not None and candidate.build_id is not None:
         return file.build_id == candidate.build_id
-    link = _link(file)
-    return link is not None and _checksum(candidate.path) == link[1]
+    return file.debug_link is not None and _checksum(candidate) == file.debug_link[1]
 
 
-def _link(file: ElfFile) -> tuple[str, int] | None:
-    """File name and checksum of the section `.gnu_debuglink`."""
-    section = file.section(".gnu_debuglink")
-    if section is None or not 8 <= section.size <= 4096:
-        return None
-    data = file.data(section)
-    name, end, _ = data.partition(b"\0")
-    if not name or not end or b"/" in name or len(data) < 8:
-        return None
-    checksum: int = struct.unpack(file.order + "I", data[-4:])[0]
-    return name.decode("utf-8", "surrogateescape"), checksum
-
-
-def _checksum(path: str) -> int | None:
+def _checksum(file: ElfFile) -> int:
     import zlib
 
     value = 0
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                value = zlib.crc32(chunk, value)
-    except OSError:
-        return None
+    for piece in file.contents():
+        value = zlib.crc32(piece, value)
     return value

@@ -1,59 +1,27 @@
 """ELF files: functions and objects by name and by address, places in the file, the build id, notes.
 
-Read here rather than with pyelftools because a start-up that needs one symbol should not pay for its import (20 ms) nor
-for an object a symbol (50 ms for libc); the tables are unpacked in one go. Every size and offset in a file is checked
-against the file before it is believed, nothing is mapped (a file cut short under a mapping kills the process), and
-whatever is wrong becomes an `ElfError` with a reason.
+The structure of a file is pyelftools' affair (`elf_structure`). Ours are the symbol tables, in the sections that it
+locates, and the look-ups in them: pyelftools makes an object a symbol, 50 ms for the 6,000 of libc, and a wildcard
+needs them all. Here a table is unpacked in one go, and a name is looked for in the string table first.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bpftrace_py.symbols import debug_files
+from bpftrace_py.symbols.file_reader import ElfError as ElfError
+from bpftrace_py.symbols.file_reader import FileReader, identity
 
-# e_machine, in the names of os.uname().machine
-MACHINES = {
-    3: "i386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64",
-}  # fmt: skip
+if TYPE_CHECKING:
+    from bpftrace_py.symbols.elf_structure import Note, Section, Segment
 
-_PT_LOAD, _PT_NOTE = 1, 4
-_PF_X = 1
-_SHT_SYMTAB, _SHT_NOTE, _SHT_NOBITS, _SHT_DYNSYM = 2, 7, 8, 11
-_STT_OBJECT, _STT_FUNC, _STT_TLS, _STT_IFUNC = 1, 2, 6, 10
-_ET_EXEC, _ET_DYN = 2, 3
-_COMPRESSED = 0x800
-_LARGEST_SECTION = 1 << 29  # bytes; the string table of a browser's debug file is about a fifth of this
-
-
-class ElfError(Exception):
-    """A file that cannot be used; the text is a reason that can follow "because"."""
-
-
-class Section(NamedTuple):
-    name: str
-    type: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    entry_size: int
-
-
-class Segment(NamedTuple):
-    type: int
-    flags: int
-    offset: int
-    address: int
-    file_size: int
-    memory_size: int
+_STT_OBJECT, _STT_FUNC, _STT_IFUNC = 1, 2, 10
 
 
 class Symbol(NamedTuple):
@@ -81,184 +49,63 @@ class ElfFile:
     def __init__(self, path: str, root: str = "") -> None:
         self.path = path
         self.root = root
-        self._descriptor: int | None = None
-        self._identity: tuple[int, ...] | None = None
-        self._length = 0
+        self._reader = FileReader(path)
         try:
-            self._read_header()
+            if self._reader.read_at(0, min(4, self._reader.length)) != b"\x7fELF":
+                raise ElfError("it is not an ELF file")
+            from bpftrace_py.symbols.elf_structure import ElfStructure  # here: scripts and text do not need pyelftools
+
+            self._structure = ElfStructure(self._reader)
         except BaseException:
             self.close()
             raise
+        self.machine = self._structure.machine  # in the names of os.uname().machine
+        self.wide = self._structure.wide
+        self.order = self._structure.order  # of bytes, as the struct module writes it
+        self.fixed = self._structure.fixed  # loaded at the addresses that the file says (not position-independent)
 
     def close(self) -> None:
         """Let go of the file, which would keep its file system busy. What was not read yet opens it again."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._reader.release()
         debug_file: ElfFile | None = self.__dict__.get("debug_file")
         if debug_file is not None:
             debug_file.close()
 
     def __del__(self) -> None:
-        if self.__dict__.get("_descriptor") is not None:
-            self.close()
+        if "_reader" in self.__dict__:
+            self.close()  # not when the collector comes by: pyelftools' objects point at each other
 
-    def _open(self) -> int:
-        descriptor = _open_regular(self.path)
-        status = os.fstat(descriptor)
-        identity = _identity(status)
-        if self._identity not in (None, identity):
-            os.close(descriptor)
-            raise ElfError("it changed while it was read")
-        self._descriptor, self._identity, self._length = descriptor, identity, status.st_size
-        return descriptor
-
-    # --- headers
-
-    def _read(self, offset: int, size: int) -> bytes:
-        descriptor = self._open() if self._descriptor is None else self._descriptor
-        if size > _LARGEST_SECTION:
-            raise ElfError(f"it has a part of {size} bytes, which is too large")
-        if offset < 0 or size < 0 or offset + size > self._length:
-            raise ElfError("it is cut short or damaged")
-        chunks = []
-        while size:
-            try:
-                chunk = os.pread(descriptor, size, offset)
-            except OSError as error:
-                raise ElfError(f"it cannot be read: {error.strerror}") from None
-            if not chunk:
-                raise ElfError("it is cut short or damaged")
-            chunks.append(chunk)
-            offset += len(chunk)
-            size -= len(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _read_header(self) -> None:
-        try:
-            ident = self._read(0, 16)
-        except ElfError:
-            if self._descriptor is None:
-                raise
-            raise ElfError("it is not an ELF file") from None
-        if ident[:4] != b"\x7fELF":
-            raise ElfError("it is not an ELF file")
-        if ident[4] not in (1, 2) or ident[5] not in (1, 2):
-            raise ElfError("its ELF header is damaged")
-        self.wide = ident[4] == 2
-        self.order = "<" if ident[5] == 1 else ">"
-        header = struct.Struct(self.order + ("HHIQQQIHHHHHH" if self.wide else "HHIIIIIHHHHHH"))
-        (
-            self.type, machine, _, _, program_offset, section_offset, _, _, program_size, program_count, section_size,
-            section_count, names_index,
-        ) = header.unpack(self._read(16, header.size))  # fmt: skip
-        self.machine = MACHINES.get(machine, str(machine))
-        self._program_table = (program_offset, program_size, program_count)
-        self._section_table = (section_offset, section_size, section_count, names_index)
-
-    def _entries(self, offset: int, size: int, count: int, form: str) -> Iterator[tuple[int, ...]]:
-        entry = struct.Struct(self.order + form)
-        if count == 0 or offset == 0:
-            return
-        if size < entry.size:
-            raise ElfError("its header tables are damaged")
-        data = self._read(offset, size * count)
-        for at in range(0, size * count, size):
-            yield entry.unpack_from(data, at)
+    # --- structure
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        form, flags_at, at = ("IIQQQQQQ", 1, 2) if self.wide else ("IIIIIIII", 6, 1)
-        return tuple(
-            Segment(e[0], e[flags_at], e[at], e[at + 1], e[at + 3], e[at + 4])
-            for e in self._entries(*self._program_table, form)
-        )
+        return self._structure.segments()
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
-        offset, size, count, names_index = self._section_table
-        form = "IIQQQQIIQQ" if self.wide else "IIIIIIIIII"
-        if offset and not count:
-            # More than 65,279 sections: the real number is in the first one's size, the names' index in its link.
-            first = next(self._entries(offset, size, 1, form))
-            count, names_index = first[5], first[6] if names_index == 0xFFFF else names_index
-        headers = list(self._entries(offset, size, count, form))
-        names = b""
-        if names_index < len(headers) and headers[names_index][1] != _SHT_NOBITS:
-            names = self._read(headers[names_index][4], headers[names_index][5])
-        return tuple(
-            Section(_string(names, h[0]), h[1], h[2], h[3], h[4], h[5], h[6], h[9]) for h in headers
-        )
+        return self._structure.sections()
 
     def section(self, name: str) -> Section | None:
         return next((s for s in self.sections if s.name == name), None)
 
     def data(self, section: Section) -> bytes:
         """The bytes of a section that has some in the file. Compressed ones (debug information) are refused."""
-        if section.type == _SHT_NOBITS:
+        if section.type == "SHT_NOBITS":
             return b""
-        if section.flags & _COMPRESSED:
+        if section.compressed:
             raise ElfError(f"its section {section.name} is compressed")
-        return self._read(section.offset, section.size)
+        return self._reader.read_at(section.offset, section.size)
 
-    @property
-    def fixed(self) -> bool:
-        """Loaded at the addresses that the file says (not position-independent)."""
-        return bool(self.type == _ET_EXEC)
+    def contents(self) -> Iterator[bytes]:
+        """The whole file, in pieces."""
+        piece = 1 << 20
+        for offset in range(0, self._reader.length, piece):
+            yield self._reader.read_at(offset, min(piece, self._reader.length - offset))
 
-    # --- addresses
-
-    def file_offset(self, address: int) -> int | None:
-        """Where in the file the code at an address is; None if it is not in an executable segment."""
-        for segment in self.segments:
-            if (
-                segment.type == _PT_LOAD and segment.flags & _PF_X
-                and segment.address <= address < segment.address + segment.file_size
-            ):  # fmt: skip
-                return address - segment.address + segment.offset
-        return None
-
-    def data_offset(self, address: int) -> int | None:
-        """Where in the file a loaded address is, code or data; None for what has no bytes there (.bss)."""
-        for segment in self.segments:
-            if segment.type == _PT_LOAD and segment.address <= address < segment.address + segment.file_size:
-                return address - segment.address + segment.offset
-        return None
-
-    def address_of(self, offset: int) -> int | None:
-        """The address of a place in the file; None if it is not loaded. Where segments share a page, code wins."""
-        found = None
-        for segment in self.segments:
-            if segment.type == _PT_LOAD and segment.offset <= offset < segment.offset + segment.file_size:
-                found = offset - segment.offset + segment.address
-                if segment.flags & _PF_X:
-                    break
-        return found
-
-    def code(self, address: int, size: int) -> bytes | None:
-        """`size` bytes of code at an address, fewer at the end of the segment."""
-        offset = self.file_offset(address)
-        return None if offset is None else self._read(offset, max(0, min(size, self._length - offset)))
-
-    # --- notes
-
-    def notes(self, section_name: str) -> Iterator[tuple[str, int, bytes]]:
-        """The (owner, type, description) of each note in a section."""
+    def notes(self, section_name: str) -> list[Note]:
+        """The notes in a section."""
         section = self.section(section_name)
-        if section is None or section.type != _SHT_NOTE:
-            return
-        data = self.data(section)
-        entry = struct.Struct(self.order + "III")
-        at = 0
-        while at + entry.size <= len(data):
-            name_size, size, kind = entry.unpack_from(data, at)
-            at += entry.size
-            begin = at + (name_size + 3 & ~3)
-            end = begin + size
-            if end > len(data):
-                raise ElfError(f"its notes in {section_name} are damaged")
-            yield data[at : at + name_size].split(b"\0", 1)[0].decode("utf-8", "replace"), kind, data[begin:end]
-            at = end + 3 & ~3
+        return self._structure.notes(section) if section is not None and section.type == "SHT_NOTE" else []
 
     @cached_property
     def build_id(self) -> str | None:
@@ -267,6 +114,40 @@ class ElfFile:
             if owner == "GNU" and kind == 3 and description:
                 return description.hex()
         return None
+
+    @cached_property
+    def debug_link(self) -> tuple[str, int] | None:
+        """The name of the separate debug file and its checksum (CRC-32), if the file says them."""
+        section = self.section(".gnu_debuglink")
+        if section is None or not 8 <= section.size <= 4096:
+            return None
+        return self._structure.debug_link(self.data(section))
+
+    # --- addresses
+
+    @cached_property
+    def _loaded(self) -> tuple[Segment, ...]:
+        return tuple(s for s in self.segments if s.type == "PT_LOAD")
+
+    def data_offset(self, address: int) -> int | None:
+        """Where in the file a loaded address is, code or data; None for what has no bytes there (.bss)."""
+        return _translate(((s.address, s.offset, s.file_size) for s in self._loaded), address)
+
+    def file_offset(self, address: int) -> int | None:
+        """Where in the file the code at an address is; None if it is not in an executable segment."""
+        return _translate(((s.address, s.offset, s.file_size) for s in self._loaded if s.executable), address)
+
+    def address_of(self, offset: int) -> int | None:
+        """The address of a place in the file; None if it is not loaded. Where segments share a page, code wins."""
+        code_first = sorted(self._loaded, key=lambda s: not s.executable)
+        return _translate(((s.offset, s.address, s.file_size) for s in code_first), offset)
+
+    def code(self, address: int, size: int) -> bytes | None:
+        """`size` bytes of code at an address, fewer at the end of the file."""
+        offset = self.file_offset(address)
+        if offset is None:
+            return None
+        return self._reader.read_at(offset, max(0, min(size, self._reader.length - offset)))
 
     # --- symbols
 
@@ -285,14 +166,14 @@ class ElfFile:
     @property
     def stripped(self) -> bool:
         """No full symbol table, neither in the file nor in a debug file: what is not exported has no name."""
-        return not any(s.type == _SHT_SYMTAB for s in self.sections) and (
-            self.debug_file is None or not any(s.type == _SHT_SYMTAB for s in self.debug_file.sections)
+        return not any(
+            section.type == "SHT_SYMTAB" for file in (self, self.debug_file) if file for section in file.sections
         )
 
     def _tables(self) -> Iterator[_Table]:
         entry = struct.Struct(self.order + ("IBBHQQ" if self.wide else "IIIBBH"))
         for section in self.sections:
-            if section.type not in (_SHT_SYMTAB, _SHT_DYNSYM) or section.link >= len(self.sections):
+            if section.type not in ("SHT_SYMTAB", "SHT_DYNSYM") or section.link >= len(self.sections):
                 continue
             data = self.data(section)
             yield _Table(data[: len(data) // entry.size * entry.size], entry, self.data(self.sections[section.link]))
@@ -343,7 +224,7 @@ class ElfFile:
             known = unique.get((symbol.name, symbol.address))
             if known is None or known.size < symbol.size:
                 unique[symbol.name, symbol.address] = symbol
-        ranges = [(s.address, s.address + s.file_size) for s in self.segments if s.type == _PT_LOAD and s.flags & _PF_X]
+        ranges = [(s.address, s.address + s.file_size) for s in self._loaded if s.executable]
         return tuple(
             unique[key] for key in sorted(unique) if any(low <= key[1] < high for low, high in ranges)
         )
@@ -375,23 +256,9 @@ class ElfFile:
         return symbol if symbol.size == 0 or address < symbol.address + symbol.size else None
 
 
-def _open_regular(path: str) -> int:
-    """Open for reading; neither a FIFO nor a device may make us wait or do something."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError as error:
-        raise ElfError(f"it cannot be opened: {error.strerror}") from None
-    except ValueError:
-        raise ElfError("its name has a NUL character") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ElfError("it is not a file")
-    return descriptor
-
-
-def _string(strings: bytes, at: int) -> str:
-    end = strings.find(b"\0", at)
-    return strings[at : end if end >= 0 else None].decode("utf-8", "replace")
+def _translate(ranges: Iterable[tuple[int, int, int]], place: int) -> int | None:
+    """Where a place is on the other side of the first of (its side's start, other side's start, size) that has it."""
+    return next((there + place - here for here, there, size in ranges if here <= place < here + size), None)
 
 
 def _places(strings: bytes, name: str) -> frozenset[int]:
@@ -406,24 +273,20 @@ def _places(strings: bytes, name: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
 _known_files: dict[str, tuple[tuple[int, ...], ElfFile]] = {}
 
 
 def open_elf(path: str, root: str = "") -> ElfFile:
     """As `ElfFile`, but the tables of a file that is still the same are read once. `close` it as any other."""
     try:
-        identity = _identity(os.stat(path))
+        found = identity(os.stat(path))
     except (OSError, ValueError) as error:
         raise ElfError(f"it cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     known = _known_files.get(path)
-    if known is not None and known[0] == identity:
+    if known is not None and known[0] == found:
         return known[1]
     while len(_known_files) >= 64:  # they hold their symbols
         _known_files.pop(next(iter(_known_files)))
     file = ElfFile(path, root)
-    _known_files[path] = identity, file
+    _known_files[path] = found, file
     return file

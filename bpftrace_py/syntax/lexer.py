@@ -241,13 +241,13 @@ class TokenList:
         if token.value in "'`":
             hint = "strings are written in double quotes"
             line_start = self._source.text.rfind("\n", 0, token.lexpos) + 1
-            earlier = [at for at in self.bad_characters[-9:] if at >= line_start and self._source.text[at] == token.value]
+            earlier = [at for at in self.bad_characters if at >= line_start and self._source.text[at] == token.value]
             if len(earlier) % 2:
                 self.bad_characters.append(token.lexpos)  # the quote that closes the one reported
                 return
         self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, hint=hint, character=token.value)
         self.bad_characters.append(token.lexpos)
-        self.broken |= len(self.bad_characters) >= Diagnostics.LIMIT
+        self.broken |= len(self.bad_characters) >= 2 * Diagnostics.LIMIT
 
     def _structure(self, token: Token, lexer: Any) -> None:
         """Follow brackets and slashes."""

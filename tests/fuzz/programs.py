@@ -58,7 +58,7 @@ C_TYPES = {
     "enum color": T("int", 4, False), "_Bool": T("int", 1, False),
 }  # fmt: skip
 KERNEL_PATHS = (  # of a `struct task_struct *`, with their types
-    ("->pid", INT), ("->comm", STR), ("->flags", INT), ("->mm->pgd", INT), ("->real_parent->comm", STR), ("->prio", INT),
+    ("->pid", INT), ("->comm", STR), ("->flags", INT), ("->real_parent->comm", STR), ("->prio", INT),
     ("->real_parent->tgid", INT), ("->nsproxy->uts_ns->name.nodename", STR), ("->se.vruntime", INT), ("->cred->uid.val", INT),
     ("->group_leader->comm", STR), ("->in_execve", INT), ("->sched_reset_on_fork", INT), ("->files->fdt->max_fds", INT),
     ("->signal->rlim[3].rlim_cur", INT), ("->fs->pwd.dentry->d_name.len", INT),
@@ -120,6 +120,7 @@ class ProgramText:
         self._maps: dict[str, tuple[tuple[T, ...], T | str]] = {}
         self._scope = Scope("BEGIN")
         self._budget = 0
+        self._plain = False  # without maps and variables: an assignment that tells a map's type
         declarations = self._declarations() if self._chance(0.4) else ""
         self._plan_maps()
         families = probes or tuple(self._pick(tuple(_PROBES)) for _ in range(self._number(0, 2)))
@@ -233,7 +234,7 @@ class ProgramText:
             depth = 0
         if depth > 0 and self._chance(0.12) and type_.kind not in ("opaque",):
             return f"({self.expression(INT, depth - 1)} ? {self.expression(type_, depth - 1)} : {self.expression(type_, depth - 1)})"
-        if self._chance(0.3) and (held := self._held(type_, depth)):
+        if not self._plain and self._chance(0.3) and (held := self._held(type_, depth)):
             return held
         if type_.kind == "tuple":
             parts = ", ".join(self.expression(part, depth - 1) for part in type_.parts)
@@ -347,7 +348,7 @@ class ProgramText:
                            f"({text} == 0)", f"({text} & 0xfff)", f"(uint64){text}"))  # fmt: skip
 
     def int_function(self, depth: int) -> str:
-        options = ['kaddr("init_pid_ns")', 'pton("127.0.0.1")[1]', 'pton("::1")[15]', "LIMIT" if self._records else "pid", "(uint64)ctx", "-1 < 1",
+        options = ['kaddr("schedule")', 'pton("127.0.0.1")[1]', 'pton("::1")[15]', "LIMIT" if self._records else "pid", "(uint64)ctx", "-1 < 1",
                    'cgroupid("/sys/fs/cgroup")']  # fmt: skip
         if self._records:
             options += ["RED", "GREEN"]
@@ -530,12 +531,12 @@ class ProgramText:
         keys, value = self._maps[name]
         element = self._element(name, keys, 2)
         if isinstance(value, T):
-            if value.kind == "int" and self._chance(0.3):
+            if value.kind == "int" and not self._plain and self._chance(0.3):
                 return f"{element} {self._pick(('+=', '-=', '*=', '/=', '%=', '&=', '|=', '^=', '<<=', '>>='))} {self.expression(INT, 2)};"
             if value.kind == "int" and self._chance(0.3):
                 return self._pick((f"{element}++;", f"{element}--;", f"++{element};", f"--{element};"))
             return f"{element} = {self.expression(value, 3)};"
-        arguments = {"count": "", "lhist": f"{self.expression(INT, 2)}, {self._pick((0, -50, 3))}, {self._pick((100, 7, 1000))}, {self._pick((1, 4))}"}
+        arguments = {"count": "", "lhist": f"{self.expression(INT, 2)}, {('0, 100, 1', '-50, 7, 4', '3, 1000, 4')[len(name) % 3]}"}
         return f"{element} = {value}({arguments.get(value) if value in arguments else self.expression(INT, 2)});"
 
     def compound(self, depth: int) -> str:
@@ -633,6 +634,7 @@ class ProgramText:
         predicate = f" /{self.expression(INT, 3)}/" if self._chance(0.2) and not family.startswith("usdt") else ""
         block = self._block(self._pick((1, 2, 2, 3)), 1, 5)
         if family == self.probes[-1]:  # every map is assigned somewhere
+            self._plain = True
             block = block[:-1] + " ".join(self._assignment(name) for name in self._maps) + " }"
         return f"{spec}{predicate} {block}"
 

@@ -368,7 +368,6 @@ def test_a_block_that_is_not_closed_is_told_where_the_next_probe_begins():
 def test_a_bad_character_is_the_only_error_of_its_line():
     assert errors("BEGIN { $x = 'a b';\n 1 1 }") == [
         ("unexpected character \"'\"", "'"),
-        ("unexpected character \"'\"", "'"),
         ("unexpected `1`, expected `;` or `}`", "1"),
     ]
 

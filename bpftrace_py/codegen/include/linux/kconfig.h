@@ -88,6 +88,10 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 /* Helper 113 fills with zeros what it cannot read: one call instead of a store for every 8 bytes. */
 #define zero_fill_large(to, size) read_kernel(to, size, 0)
 
+/* How often a loop may go round. Where the verifier gives up all the same, the program is compiled with fewer. */
+#define LOOP_DIVISOR 1
+#define ROUNDS(n) ((n) >= LOOP_DIVISOR ? (n) / LOOP_DIVISOR : 1)
+
 /* C's division, which BPF has for unsigned numbers only. Dividing by zero gives 0, as BPF does. */
 inline_ s64 signed_div(s64 a, s64 b)
 {
