@@ -7,7 +7,6 @@ pipeline stops after a pass that reported errors.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from enum import Enum
 
 from bpftrace_py.record import field, record
@@ -190,5 +189,7 @@ class Diagnostics:
 
 def did_you_mean(name: str, known: Iterable[str], form: str = "{}") -> str | None:
     """The hint "did you mean ...?" if something known is near to `name`."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean `{form.format(close[0])}`?" if close else None

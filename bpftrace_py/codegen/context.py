@@ -217,7 +217,7 @@ class ContextText:
             type_ = scalar(member.type)
             if offset > at:
                 lines.append(f"u8 skip_{at}[{offset - at}];")
-            lines.append(f"volatile {type_} {member.name};")
+            lines.append(f"{type_} {member.name};")
             at = offset + max(member.type.size, 1)
         body = "\n\t".join(lines)
         return f"{name} *ctx", [f"{name} {{\n\t{body}\n}};"]

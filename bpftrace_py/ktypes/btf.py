@@ -360,24 +360,21 @@ def load(path: str | None = None) -> Btf | None:
     trusted = path is None
     try:
         with open(path or _KERNEL_BTF, "rb") as file:
-            data = file.read()
+            data = file.read(4)
+            data = _elf_section(file.name) if data == b"\x7fELF" else data + file.read()
     except OSError:
         return None
-    if data[:4] == b"\x7fELF":
-        data = _elf_section(path or _KERNEL_BTF)
     image = btf_image.parse(data, trusted)
     return None if image is None else Btf(image)
 
 
 def _elf_section(path: str) -> bytes:
     """The `.BTF` section of an ELF file; empty if it has none."""
-    from elftools.common.exceptions import ELFError
-    from elftools.construct import ConstructError
-    from elftools.elf.elffile import ELFFile
+    from bpftrace_py.symbols.elf import ElfError, ElfFile
 
     try:
-        with open(path, "rb") as file:
-            section = ELFFile(file).get_section_by_name(".BTF")
-            return bytes(section.data()) if section is not None else b""
-    except (OSError, ELFError, ConstructError, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        return b""  # pyelftools meets a damaged file with any of these
+        elf = ElfFile(path)
+        section = elf.section(".BTF")
+        return elf.data(section) if section is not None else b""
+    except ElfError:
+        return b""

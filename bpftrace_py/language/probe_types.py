@@ -114,7 +114,7 @@ _TABLE = (
     ),
     ProbeType(
         "interval", ("i",), _TIMER, "perf_event", "at a rate, on one CPU",
-        "interval:s:1 { print(@); }", _REGISTERS,
+        "interval:s:1 { time(); }", _REGISTERS,
     ),
     ProbeType(
         "software", ("s",), _COUNTER, "perf_event", "every `count` events that the kernel counts",

@@ -169,6 +169,8 @@ class Session:
         loop = EventLoop(self.stop, ring, poller, self.decoder, self._settle, self.losses)
         for fd in self.resolver.descriptors:
             loop.watch(fd, lambda: loop.in_background(self.resolver.poll))
+        if self.resolver.descriptors:
+            loop.in_background(self.resolver.poll)  # there may be more processes than `start` had time for
         if self._child is not None:
             loop.watch(self._child.pidfd, lambda: self.stop.set("command"))
         if self._process is not None:

@@ -88,16 +88,10 @@ class _PlainFile(ELFFile):
         return PlainSegment(segment_header, self.stream)
 
 
-@contextmanager
-def errors() -> Iterator[None]:
-    """pyelftools meets a damaged file with any of these; here they become an `ElfError`."""
-    try:
-        yield
-    except (
-        ELFError, ConstructError, ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError,
-        ValueError,
-    ):  # fmt: skip
-        raise ElfError("it is cut short or damaged") from None
+# pyelftools meets a damaged file with any of these.
+_ERRORS = (
+    ELFError, ConstructError, ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError,
+)  # fmt: skip
 
 
 class ElfStructure:
@@ -114,9 +108,15 @@ class ElfStructure:
 
     @contextmanager
     def _question(self) -> Iterator[None]:
+        """Around all that makes pyelftools read."""
         self._stream.left = _BUDGET
-        with errors():
+        try:
             yield
+        except _ERRORS as error:
+            reason: BaseException | None = error
+            while reason is not None and not isinstance(reason, ElfError):
+                reason = reason.__context__  # pyelftools wraps what the stream raises into errors of its own
+            raise reason or ElfError("it is cut short or damaged") from None
 
     def sections(self) -> tuple[Section, ...]:
         with self._question():

@@ -16,7 +16,6 @@ from bpftrace_py.symbols.elf import ElfError, ElfFile
 
 _TYPE = 3
 _MAX_ARGUMENTS = 12  # what sys/sdt.h can make
-_MAX_PROBES = 100_000
 
 
 @record(frozen=True)
@@ -64,7 +63,7 @@ def probes(file: ElfFile) -> tuple[UsdtProbe, ...]:
     for owner, kind, description in file.notes(".note.stapsdt"):
         if owner != "stapsdt" or kind != _TYPE:
             continue
-        if len(description) < address.size or len(found) >= _MAX_PROBES:
+        if len(description) < address.size:
             raise ElfError("its static probes' notes are damaged")
         location, noted_base, semaphore = address.unpack_from(description)
         # Moved by prelink after the note was written: the base section moved as far.

@@ -37,10 +37,7 @@ class _CodeFile:
 
         elf = ElfFile(path, root)
         elf.symbol_at(0)  # reads the tables: the file need not stay open, which would keep its file system busy
-        debug_file = elf.debug_file
         elf.close()
-        if debug_file is not None:
-            debug_file.close()
         self._elf = elf
 
     def find(self, offset: int) -> tuple[str, int] | None:

@@ -49,6 +49,32 @@ def test_every_option_is_in_the_usage() -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["-e", HELLO],
+        ["script.bt", "1", "two"],
+        ["-"],
+        ["-v", "-v", "-d", "-q", "--quiet", "-e", HELLO, "x"],
+        ["-B", "none", "-f", "json", "-o", "out", "a.bt"],
+        ["-I", "a", "-I", "b", "--include", "c.h", "-c", "ls -l", "-k", "-k", "a.bt", "-v"],
+        ["-e", "-x", "--", "-v", "--nope"],
+        ["--safe", "--unsafe", "--info", "--no-warnings", "--no-cache", "--usdt-file-activation", "-l", "-h", "-V"],
+    ],
+)
+def test_plain_command_lines_mean_what_they_mean_to_click(words: list[str]) -> None:
+    with cli.make_command().make_context(cli.NAME, list(words)) as context:
+        assert cli.parse_plainly(words) == context.params
+
+
+@pytest.mark.parametrize(
+    "words", [["-dd"], ["--include=a.h"], ["-p", "1"], ["-e"], ["-B", "often"], ["-B"], ["--nope"], ["-lv"], ["--qui"]]
+)
+def test_other_command_lines_are_left_to_click(words: list[str]) -> None:
+    assert cli.parse_plainly(words) is None
+
+
+@pytest.mark.parametrize(
     "arguments, said",
     [
         (["--nope"], "--nope"),

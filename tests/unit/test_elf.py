@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import struct
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -176,12 +178,22 @@ def test_a_closed_file_is_opened_again_but_only_if_it_is_the_same(tmp_path: Path
         _ = other.functions
 
 
-def test_files_are_closed() -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    file = ElfFile(str(build.with_debug_file("functions")))
-    assert file.functions
+def test_files_are_closed(tmp_path: Path) -> None:
+    program = build.with_debug_file("functions")
+    for path in (program, program.with_name("functions.debug")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+
+    def open_ones() -> list[str]:
+        links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+        return sorted(os.path.basename(link) for link in links if os.path.dirname(link) == str(tmp_path))
+
+    file = ElfFile(str(tmp_path / program.name))
+    assert file.functions and open_ones() == [program.name, "functions.debug"]
     file.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_ones() == []
+    assert file.code(file.functions[0].address, 1) and open_ones() == [program.name]
+    del file  # at once, not when the garbage collector comes by
+    assert open_ones() == []
 
 
 # --- files that are something else, or lie
@@ -256,6 +268,60 @@ def test_sizes_are_not_believed(tmp_path: Path) -> None:
     os.truncate(path, 1 << 40)
     with pytest.raises(ElfError, match="too large"):
         _ = ElfFile(str(path)).functions
+
+
+def section_header(content: bytearray, name: str) -> int:
+    """Where in a file the header of a section is."""
+    index = ELFFile(io.BytesIO(content)).get_section_index(name)
+    assert index is not None
+    return struct.unpack_from("<Q", content, 0x28)[0] + 64 * index
+
+
+@pytest.mark.parametrize("lie", ["names without an end", "number of sections", "length of a note", "zeros for notes"])
+def test_headers_and_notes_are_not_believed(tmp_path: Path, lie: str) -> None:
+    """What would be read for ever, or fill the memory, is refused with a reason."""
+    content = bytearray(build.program("tick").read_bytes())
+    path, size = tmp_path / "lies", len(content)
+    question, reason = (lambda file: file.sections), "too large"
+    if lie == "names without an end":
+        header = section_header(content, ".shstrtab")
+        struct.pack_into("<QQ", content, header + 0x18, size, 64 << 20)
+        content += b"A" * (64 << 20)
+    elif lie == "number of sections":
+        first = struct.unpack_from("<Q", content, 0x28)[0]
+        struct.pack_into("<H", content, 0x3C, 0)
+        struct.pack_into("<Q", content, first + 0x20, 1 << 32)
+        size, reason = 1 << 40, "4294967296 sections, which are too many"
+    else:
+        header = section_header(content, ".note.stapsdt")
+        offset = struct.unpack_from("<Q", content, header + 0x18)[0]
+        question = usdt_notes.probes
+        if lie == "length of a note":
+            struct.pack_into("<I", content, offset, 0xFFFFFF00)
+            reason = "damaged"
+        else:
+            struct.pack_into("<QQ", content, header + 0x18, size, 1 << 39)
+            size = 1 << 40
+    path.write_bytes(content)
+    if size > len(content):
+        os.truncate(path, size)
+    tracemalloc.start()
+    with pytest.raises(ElfError, match=reason):
+        question(ElfFile(str(path)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 256 << 20
+
+
+def test_an_odd_section_does_not_spoil_the_file(tmp_path: Path) -> None:
+    """A hash table of four billion buckets, and a version table that is linked to none: neither is asked for."""
+    content = bytearray(build.program("functions").read_bytes())
+    header = section_header(content, ".gnu.hash")
+    struct.pack_into("<I", content, struct.unpack_from("<Q", content, header + 0x18)[0], 0xFFFFFFFF)
+    struct.pack_into("<I", content, section_header(content, ".gnu.version") + 0x28, 0xFFFF)
+    path = tmp_path / "odd"
+    path.write_bytes(content)
+    assert ElfFile(str(path)).functions == ElfFile(str(build.program("functions"))).functions
 
 
 def test_32_bit_files(tmp_path: Path) -> None:
