@@ -115,7 +115,9 @@ def make_command() -> click.Command:
             return click.Option(declared, type=click.Choice(kind), default=kind[0])
         if kind == PID:
             return click.Option(declared, type=click.IntRange(1))
-        return click.Option(declared, is_flag=kind == FLAG, count=kind == COUNT, multiple=kind == TEXTS)
+        if kind == FLAG:
+            return click.Option(declared, is_flag=True)
+        return click.Option(declared, count=kind == COUNT, multiple=kind == TEXTS)
 
     options: list[click.Parameter] = [option(*entry) for entry in _OPTIONS]
     options.append(click.Argument(("arguments",), nargs=-1, type=click.UNPROCESSED))
@@ -141,7 +143,7 @@ def parse_plainly(words: list[str]) -> dict[str, Any] | None:
             values[value] = True
         elif kind == COUNT:
             values[value] += 1
-        elif kind in (TEXT, TEXTS) and (given := next(rest, None)) is not None:
+        elif kind in (TEXT, TEXTS) and not (given := next(rest, "-")).startswith("-"):
             values[value] = given if kind == TEXT else (*values[value], given)
         elif isinstance(kind, tuple) and (given := next(rest, None)) in kind:
             values[value] = given

@@ -11,7 +11,7 @@ from bpftrace_py.codegen.machine import machine
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import FUNCTION_NAME, INT64, PROBE_NAME, UINT32, UINT64, Field, RecordType, Type, integer
+from bpftrace_py.types import FUNCTION_NAME, INT64, PROBE_NAME, UINT32, UINT64, Field, IntegerType, RecordType, Type, integer
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
@@ -49,14 +49,19 @@ class ContextText:
             self._fn.line(f"read_kernel(&{name}, {width}, (char *)ctx + {member.offset});")
             return name
         self.used[member.offset] = member
-        return f"ctx->{member.name}"
+        signed = isinstance(member.type, IntegerType) and member.type.signed
+        return self._fn.entry(f"ctx->{member.name}", member.name, signed)
 
     def _parameter(self, member: Field, type_: Type) -> Value:
         """A parameter of a traced kernel function: the context is an array of 64-bit words."""
-        word = f"((u64 *)ctx)[{member.offset // 8}]"
         if is_memory(type_):
             return Bytes(f"(void *)((u64 *)ctx + {member.offset // 8})", type_, "kernel")
+        word = self._word(member.offset // 8, member.name)
         return Number(f"({scalar(type_)}){word}" if scalar(type_) != "u64" else word, type_)
+
+    def _word(self, index: int, stem: str) -> str:
+        """A word of a context that is an array of them."""
+        return self._fn.entry(f"((u64 *)ctx)[{index}]", stem, False)
 
     def address(self) -> str:
         """The address of the context as a number. The verifier lets nobody calculate with `ctx` itself."""
@@ -86,20 +91,21 @@ class ContextText:
             return self._numbered_argument(int(name[3:]), node.type)
         return None
 
-    def attachment_number(self) -> str:
-        """Which of the targets this is, as an index into `Unit.probe_names`."""
+    def attachment_number(self, function: bool) -> str:
+        """Which of the targets this is, as an index into `Unit.probe_names` or `function_names`."""
         instance = self._ex.instance
         if instance.context.syscalls:
             return f"{self._generator.syscall_names(instance)} + call"
         if len(instance.targets) == 1:
-            return str(self._generator.name_index(instance.targets[0]))
+            index = self._generator.function_index if function else self._generator.name_index
+            return str(index(instance.targets[0]))
         self._generator.needs_cookie(instance)
         known = self._fn.known("attachment")
         if known is None:
             known = self._fn.fresh("attachment")
             self._fn.line(f"u64 {known} = attach_cookie(ctx);")
             self._fn.learn("attachment", known)
-        return known
+        return f"{known} >> 32" if function else f"(u32){known}"
 
     def which_syscall(self) -> None:
         """Leave the program unless the system call is one of the targets; `call` is its number."""
@@ -121,19 +127,19 @@ class ContextText:
         self._fn.line("}")
 
     def _attachment(self, type_: Type) -> Number:
-        number = self.attachment_number()
+        number = self.attachment_number(function=type_ is FUNCTION_NAME)
         return Number(number, type_, number.isidentifier() or number.isdigit())
 
     def _result(self, type_: Type) -> Number:
         context = self._ex.instance.context
         if context.program == "fexit":
-            return Number(f"({scalar(type_)})((u64 *)ctx)[{len(context.argument_fields)}]", type_)
+            return Number(f"({scalar(type_)}){self._word(len(context.argument_fields), 'result')}", type_)
         return self.register(self._machine.result, type_)
 
     def _numbered_argument(self, number: int, type_: Type) -> Value:
         context = self._ex.instance.context
         if context.program in ("raw_tracepoint", "fentry", "fexit"):
-            return Number(f"((u64 *)ctx)[{number}]", UINT64)
+            return Number(self._word(number, f"arg{number}"), UINT64)
         target = self._ex.instance.targets[0]
         if isinstance(target, unit.Usdt):
             return self._usdt_argument(target, number)
@@ -195,7 +201,7 @@ class ContextText:
 
     def register(self, name: str, type_: Type = UINT64) -> Number:
         self.registers = True
-        text = f"ctx->{name}"
+        text = self._fn.entry(f"ctx->{name}", name, False)
         return Number(text if scalar(type_) == "u64" else f"({scalar(type_)}){text}", type_)
 
     def register_by_name(self, name: str) -> Number | None:

@@ -239,7 +239,7 @@ class ExpressionText:
         if not builtin.c:
             return self.calls.session_value(name)
         if not builtin.constant:
-            return Number(builtin.c, builtin.type)
+            return Number(builtin.c, builtin.stored or builtin.type)
         known = self.function.known(name)
         if known is None:
             known = self.function.fresh(_NAMES.get(name, name))
@@ -401,8 +401,9 @@ class ExpressionText:
         whole = self._present(whole)
         at = f"((char *){operand_text(whole.address)} + {offset})" if offset else whole.address
         if is_memory(type_):
-            return Bytes(at, type_, whole.space)
-        if whole.type.alignment % type_.alignment or offset % type_.alignment:  # the verifier wants loads aligned
+            at = at if offset else f"((char *){operand_text(whole.address)})"
+            return Bytes(at, type_, whole.space, aligned=min(whole.aligned, (offset & -offset) or 8))
+        if whole.aligned % type_.alignment or offset % type_.alignment:  # the verifier wants loads aligned
             return self.memory.load(Number(at, UINT64, at == whole.address and at.isidentifier()), 0, type_, "direct")
         return Number(f"*({scalar(type_)} *){operand_text(at)}", type_)
 

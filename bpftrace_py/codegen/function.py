@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from bpftrace_py.codegen.ctypes_text import Structs
 from bpftrace_py.types import Type
 
-STACK_BUDGET = 256  # bytes of named memory; the rest of the 512 is for what the compiler spills
+# Bytes of named memory on the stack; the rest of the 512 is for what the compiler spills, which is more in long functions.
+STACK_BUDGET = ((100, 256), (250, 128), (1 << 30, 32))  # (up to so many lines, bytes)
 _MARK = "\x01"
 
 
@@ -27,6 +28,8 @@ class FunctionText:
         self._scalars: list[str] = []
         self._cleared: list[str] = []
         self._zero = ""
+        self._entries: dict[str, str] = {}  # what is read of the context -> its local
+        self._entry_lines: list[str] = []
         self._free: dict[tuple[Type, str], list[str]] = {}
         self._taken: list[tuple[tuple[Type, str], str]] = []
         self._known: list[dict[str, str]] = [{}]
@@ -80,6 +83,7 @@ class FunctionText:
             self._counters[stem] = n
             name = stem if n == 1 else f"{stem}_{n}"
             if name not in self.reserved:
+                self.reserved.add(name)
                 return name
 
     def known(self, what: str) -> str | None:
@@ -118,6 +122,14 @@ class FunctionText:
         self._scalars.append(f"{c_type} {name} = 0;")
         return name
 
+    def entry(self, text: str, stem: str, signed: bool) -> str:
+        """A local that is given a value of the context at the very start: behind a branch the compiler may load from an
+        address that it has chosen by the branch, and the verifier wants the context at constant offsets."""
+        if text not in self._entries:
+            self._entries[text] = name = self.fresh(stem)
+            self._entry_lines += [f"{'s64' if signed else 'u64'} {name} = {text};", f"keep({name});"]
+        return self._entries[text]
+
     def zero(self) -> str:
         """A u32 that is 0, whose address is the key of an array's only slot."""
         if not self._zero:
@@ -131,10 +143,10 @@ class FunctionText:
     def finish(self, scratch: str, getter: str) -> tuple[list[str], list[str]]:
         """The lines of the body, and the members of the struct `scratch` that it needs (none if all fits on the stack)."""
         moved = self._moved()
-        head = list(self._scalars)
+        head = [*self._entry_lines, *self._scalars]
         for name, type_ in self._memory.items():
             if name not in moved:
-                aligned = " aligned8" if type_.alignment < 8 and type_.size % 8 == 0 else ""
+                aligned = " aligned8" if type_.alignment < 8 <= type_.size else ""
                 head.append(f"{self._structs.declare(type_, name)}{aligned};")
         if moved:
             head += [f"struct {scratch} *scratch = {getter}();", "if (!scratch)", "\treturn 0;"]
@@ -152,10 +164,11 @@ class FunctionText:
 
     def _moved(self) -> set[str]:
         """The names of what the stack has no room for: the largest first."""
+        budget = next(size for lines, size in STACK_BUDGET if len(self._lines) <= lines)
         total = sum((t.size + 7) & ~7 for t in self._memory.values())
         moved: set[str] = set()
         for name, type_ in sorted(self._memory.items(), key=lambda item: -item[1].size):
-            if total <= STACK_BUDGET:
+            if total <= budget:
                 break
             moved.add(name)
             total -= (type_.size + 7) & ~7

@@ -50,6 +50,7 @@ class Generator:
         self._scratches: list[Scratch] = []
         self._programs: list[unit.ProgramSpec] = []
         self._cookies: set[int] = set()
+        self._first_names: dict[str, int] = {}  # function -> index of its first name
         self._syscall_bases: dict[int, int] = {}
         self._needs: set[str] = set()
         self._stack_frames = {False: 0, True: 0}
@@ -154,6 +155,10 @@ class Generator:
             self._names.append(target.name)
         return self._names.index(target.name)
 
+    def function_index(self, target: unit.Target) -> int:
+        """The index of the first name with the target's function: the same for its kprobe and its kretprobe."""
+        return self._first_names.setdefault(target.name.rpartition(":")[2], self.name_index(target))
+
     def _attachments(self, instance: ProbeInstance, cookies: bool) -> tuple[unit.Attachment, ...]:
         if instance.context.syscalls:
             name = f"{instance.tree.attach_points[0].text} (by raw_syscalls:{instance.context.syscalls})"
@@ -161,7 +166,9 @@ class Generator:
         targets = instance.targets
         if instance.context.program == "raw_tracepoint":  # attached as such, under the name that the script gave it
             targets = [unit.RawTracepoint(t.name, t.event) if isinstance(t, unit.Tracepoint) else t for t in targets]
-        return tuple(unit.Attachment(t, self.name_index(t) if cookies else None) for t in targets)
+        return tuple(
+            unit.Attachment(t, self.function_index(t) << 32 | self.name_index(t) if cookies else None) for t in targets
+        )
 
     def syscall_of(self, target: unit.Target) -> int | None:
         """The number of the system call that a target stands for."""

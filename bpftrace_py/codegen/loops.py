@@ -54,7 +54,7 @@ class Cost:
 
     def exceeds(self) -> bool:
         """Whether the verifier would give up."""
-        return self.branches > 5000 or self.instructions > 500_000
+        return self.branches > 4000 or self.instructions > 60_000
 
 
 def cost_of(lines: list[str]) -> Cost:

@@ -12,7 +12,7 @@ from bpftrace_py.types import INT64, UINT64, Bitfield, IntegerType, StringType, 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
 
-INLINE_LIMIT = 128  # bytes that are copied or cleared by plain stores; more than that is one helper call
+INLINE_LIMIT = 128  # bytes that are cleared or set by plain stores; more than that is one helper call
 _READERS = {"kernel": "read_kernel", "user": "read_user", "any": "read_any", "direct": "read_kernel"}
 
 
@@ -76,8 +76,14 @@ class MemoryText:
             self._fn.line(f"{place}[{size}] = 0;")
 
     def _copy(self, to: str, value: Bytes, size: int) -> None:
-        if value.space == "direct" and size <= INLINE_LIMIT:
+        # What is not aligned is copied byte by byte, and more than a few bytes of it overflow the compiler's registers.
+        if value.space == "direct" and size <= (32 if value.aligned == 8 else 16):
             self._fn.line(f"__builtin_memcpy({to}, {value.address}, {size});")
+        elif isinstance(value.type, StringType) and value.space in ("kernel", "user"):
+            # An array of characters in a record: what is behind its NUL there may be anything, and must not get into a key.
+            name = "zero_fill" if size <= INLINE_LIMIT else "zero_fill_large"
+            self._fn.line(f"{name}({to}, {size});")
+            self._fn.line(f"{self.reader(value.space, string=True)}({to}, {size}, {value.address});")
         else:
             self.read(to, value.address, size, value.space)
 
@@ -123,7 +129,7 @@ class MemoryText:
         tests = []
         at = 0
         while at < len(wanted):
-            width = next(w for w in (8, 4, 2, 1) if at + w <= len(wanted))
+            width = next(w for w in (8, 4, 2, 1) if at + w <= len(wanted) and w <= value.aligned)
             word = int.from_bytes(wanted[at : at + width], self._ex.generator.byte_order)
             base = f"({value.address} + {at})" if at else value.address
             tests.append(

@@ -206,7 +206,10 @@ class Usdt(Uprobe):
 
 @record(frozen=True)
 class Attachment:
-    """One target of a program. `cookie` is what the program reads to tell its targets apart; None if it does not ask."""
+    """One target of a program. `cookie` is what the program reads to tell its targets apart; None if it does not ask.
+
+    Its low half is an index into `Unit.probe_names`, its high half one into `function_names`.
+    """
 
     target: Target
     cookie: int | None = None

@@ -34,6 +34,7 @@ class Bytes:
     type: Type
     space: str = "direct"
     maybe: bool = False
+    aligned: int = 8  # what the address is a multiple of, at the least; for `direct`
 
 
 Value = Number | Bytes

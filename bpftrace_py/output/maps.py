@@ -45,8 +45,22 @@ def arrange(script_map: ScriptMap, elements: Iterable[Element], top: int = 0) ->
     elif isinstance(value, _PAIRS):
         arranged.sort(key=lambda element: average(element[1]))
     elif is_histogram(value):
-        arranged.sort(key=lambda element: sum(element[1]))
+        total = _once_for_each(sum)
+        arranged.sort(key=lambda element: total(element[1]))
     return arranged[-top:] if top and not isinstance(value, types.StatsType) else arranged
+
+
+def _once_for_each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function, called once for each object: maps of many keys share equal histograms. The objects must stay alive."""
+    known: dict[int, Any] = {}
+
+    def answer(counts: Any) -> Any:
+        found = known.get(id(counts))
+        if found is None:
+            found = known[id(counts)] = function(counts)
+        return found
+
+    return answer
 
 
 def _column(index: int, type: Type) -> Callable[[Element], Any]:
@@ -65,7 +79,7 @@ def map_text(
     value = script_map.value
     if isinstance(value, _HISTOGRAMS):
         show_key = _key_printer(name, script_map.keys, texts)
-        render = histogram.renderer(value, divisor)
+        render = _once_for_each(histogram.renderer(value, divisor))
         return b"\n".join([b"%s: \n%s" % (show_key(key), render(counts)) for key, counts in arranged]) + b"\n"
     lines = _lines(name, script_map, arranged, texts, divisor)
     return b"\n".join(lines) + (b"\n\n" if isinstance(value, _PAIRS) else b"\n")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bpftrace_py.runtime.ring_buffer import Consumer, Poller
 
 LOOK_FOR_LOSSES = 0.05  # seconds between looks at the counters while events flow
-IDLE_LOOK = 1.0  # and while none do: maps can be full without any event
+IDLE_LOOK, RAREST_LOOK = 1.0, 4.0  # and while none do, more rarely with time: maps can be full without any event
 _MOST_PRESENT = 1 << 19  # events that are handled after the session was told to stop: about what a ring buffer holds
 _BUSY_TRIES = 50  # milliseconds that are given to a record that is still being written
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -124,6 +124,7 @@ class EventLoop:
         self._settle = settle
         self._losses = losses
         self._looked = 0.0
+        self._idle_look = IDLE_LOOK
         self._background: Callable[[], bool] | None = None
         self._watched: dict[int, Callable[[], None]] = {}
         self._plain: select.epoll | None = None if poller else select.epoll()
@@ -163,7 +164,9 @@ class EventLoop:
             if not self._background():
                 self._background = None
             timeout = 0.0
-        longest = IDLE_LOOK if timeout is None else min(timeout, IDLE_LOOK)
+        if drained:
+            self._idle_look = IDLE_LOOK
+        longest = self._idle_look if timeout is None else min(timeout, self._idle_look)
         if self._poller:
             ready = self._poller.wait(drained, longest)
         else:
@@ -173,13 +176,17 @@ class EventLoop:
             action = self._watched.get(fd)
             if action is not None:
                 action()
-        self._look(IDLE_LOOK)
+        if not drained and self._look(self._idle_look):
+            self._idle_look = min(2 * self._idle_look, RAREST_LOOK)
 
-    def _look(self, every: float) -> None:
+    def _look(self, every: float) -> bool:
+        """Look at the losses if the last look was so many seconds ago: whether it was."""
         now = time.monotonic()
-        if now - self._looked >= every:
-            self._looked = now
-            self._losses.look()
+        if now - self._looked < every:
+            return False
+        self._looked = now
+        self._losses.look()
+        return True
 
     def in_background(self, work: Callable[[], bool]) -> None:
         """Call `work` now, and when there are no events as long as it answers that some is left."""

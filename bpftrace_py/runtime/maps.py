@@ -301,15 +301,20 @@ class _Keyed:
         return elements
 
     def _read_histograms(self) -> list[Element]:
-        histograms: dict[tuple[Value, ...], list[int]] = {}
+        """Most histograms of a large map have few buckets and many equals: equal ones are one list, which nobody changes.
+        What sorts and prints them then looks at each only once."""
+        used: dict[tuple[Value, ...], tuple[int, ...]] = {}  # bucket, count, bucket, count, ...
         for keys, values in self._runs():
             for parts, count in zip(self._key_rows(keys), self._values(values), strict=True):
                 key = parts[:-1]
-                counts = histograms.get(key)
-                if counts is None:
-                    counts = histograms[key] = [0] * self._buckets
-                counts[parts[-1]] += count
-        return list(histograms.items())
+                used[key] = (*used.get(key, ()), parts[-1], count)
+        shared: dict[tuple[int, ...], list[int]] = {}
+        for pairs in used.values():
+            if pairs not in shared:
+                counts = shared[pairs] = [0] * self._buckets
+                for bucket, count in zip(pairs[::2], pairs[1::2], strict=True):
+                    counts[bucket] += count
+        return [(key, shared[pairs]) for key, pairs in used.items()]
 
     def _encoded(self, key: tuple[Value, ...]) -> list[bytes]:
         """The key's bytes; one for each bucket of a histogram."""

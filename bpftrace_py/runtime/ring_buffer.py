@@ -256,7 +256,8 @@ class Poller:
 
     PAUSE = 0.010  # seconds between drains while events flow
     EMPTY_DRAINS = 3  # more is quiet
-    # The program reads the word without a barrier, so that a wake-up can get lost, however rarely: look then.
+    # The program reads the word without a barrier, so that the wake-up for an event just after the request can get lost,
+    # however rarely: look then. An event that comes later has seen the word.
     LONGEST = 0.25
     BUSY = 0.001  # a record was being written when the last drain stopped at it
 
@@ -273,6 +274,7 @@ class Poller:
         self._urgent.register(self._others.fileno(), select.EPOLLIN)
         self._empty = 0
         self._requested = False
+        self._quiet = False  # a wait after the request has ended without an event
         self._last = 0.0  # when there were events, monotonic
 
     def watch(self, fd: int, events: int = select.EPOLLIN) -> None:
@@ -287,13 +289,13 @@ class Poller:
 
         At most `timeout` seconds. Returns those of the watched file descriptors that are ready.
         """
-        longest = self.LONGEST if timeout is None else min(timeout, self.LONGEST)
+        longest = timeout if timeout is not None and (self._quiet or timeout < self.LONGEST) else self.LONGEST
         if drained >= DRAIN_LIMIT:
             return self._ready(0)  # there is more
         if drained:
             now = monotonic()
             sparse, self._last = now - self._last > self.PAUSE, now
-            self._empty, self._requested = self.EMPTY_DRAINS + 1 if sparse else 0, False
+            self._empty, self._requested, self._quiet = self.EMPTY_DRAINS + 1 if sparse else 0, False, False
         else:
             self._empty += 1
         if self._empty <= self.EMPTY_DRAINS:
@@ -303,10 +305,17 @@ class Poller:
             self._requested = True
             self._request_wakeup()
             return self._ready(0)
-        for fd, _ in self._all.poll(min(longest, self.BUSY) if self._ring.pending else longest):
+        if self._ring.pending:
+            longest = min(longest, self.BUSY)
+        ready = self._all.poll(longest)
+        if not ready:
+            self._quiet = longest >= self.LONGEST
+            return []
+        for fd, _ in ready:
             if fd == self._ring.fd:
-                self._requested = False  # the program has cleared the word
-        return self._ready(0)
+                self._requested = self._quiet = False  # the program has cleared the word
+        # Only the event counts: what else may be ready is found the next time, after the line is out.
+        return self._ready(0) if self._requested else []
 
     def _ready(self, timeout: float) -> list[int]:
         return [fd for fd, _ in self._others.poll(timeout)]

@@ -119,9 +119,12 @@ class ElfFile:
     def debug_link(self) -> tuple[str, int] | None:
         """The name of the separate debug file and its checksum (CRC-32), if the file says them."""
         section = self.section(".gnu_debuglink")
-        if section is None or not 8 <= section.size <= 4096:
+        if section is None or section.size > 4096:
             return None
-        return self._structure.debug_link(self.data(section))
+        try:
+            return self._structure.debug_link(self.data(section))
+        except ElfError:
+            return None  # a program without its debug file is better than none
 
     # --- addresses
 
@@ -225,9 +228,7 @@ class ElfFile:
             if known is None or known.size < symbol.size:
                 unique[symbol.name, symbol.address] = symbol
         ranges = [(s.address, s.address + s.file_size) for s in self._loaded if s.executable]
-        return tuple(
-            unique[key] for key in sorted(unique) if any(low <= key[1] < high for low, high in ranges)
-        )
+        return tuple(unique[key] for key in sorted(unique) if any(low <= key[1] < high for low, high in ranges))
 
     def objects_named(self, name: str) -> tuple[Symbol, ...]:
         """The variables of this exact name (what `uaddr` looks for). Thread-local ones have no address."""

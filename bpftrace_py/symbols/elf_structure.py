@@ -30,8 +30,11 @@ _MACHINES = {
     "EM_AARCH64": "aarch64", "EM_RISCV": "riscv64", "EM_LOONGARCH": "loongarch64",
 }  # fmt: skip
 
-_MOST_HEADERS = 10_000  # programs have about 40 sections
-_BUDGET = 4 << 20  # bytes that one question may take: all headers and their names, or the notes of a section
+_MOST_HEADERS = 10_000  # sections or segments; programs have about 40
+# One question may take so many bytes (all headers and their names, or the notes of a section), a read being counted as
+# `_SMALLEST_READ` at least, which is what it takes in time: enough for 25,000 notes.
+_BUDGET = 8 << 20
+_SMALLEST_READ = 64
 _LARGEST_READ = 1 << 16  # bytes: a field, a name, or the description of a note
 
 
@@ -71,7 +74,7 @@ class _BoundedStream(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _LARGEST_READ:
             raise ElfError("it is damaged")
-        self.left -= size
+        self.left -= max(size, _SMALLEST_READ)
         if self.left < 0:
             raise ElfError("its headers or notes are too large")
         return super().read(size)
@@ -122,7 +125,9 @@ class ElfStructure:
         with self._question():
             _limit(self._file.num_sections(), "sections")
             return tuple(
-                Section(s.name, s["sh_type"], s["sh_addr"], s["sh_offset"], s["sh_size"], s["sh_link"], bool(s.compressed))
+                Section(
+                    s.name, s["sh_type"], s["sh_addr"], s["sh_offset"], s["sh_size"], s["sh_link"], bool(s.compressed)
+                )
                 for s in self._file.iter_sections()
             )
 
@@ -139,9 +144,10 @@ class ElfStructure:
         types = ENUM_CORE_NOTE_N_TYPE if self._file["e_type"] == "ET_CORE" else ENUM_NOTE_N_TYPE
         found = []
         with self._question():
+            end = section.offset + section.size
             for note in iter_notes(self._file, section.offset, section.size):
                 description, type_ = note["n_descdata"], note["n_type"]
-                if len(description) < note["n_descsz"] or note["n_offset"] + note["n_size"] > section.offset + section.size:
+                if len(description) < note["n_descsz"] or note["n_offset"] + note["n_size"] > end:
                     raise ElfError(f"its notes in {section.name} are damaged")
                 found.append(Note(note["n_name"] or "", type_ if isinstance(type_, int) else types[type_], description))
         return found

@@ -59,20 +59,21 @@ class FileReader(io.RawIOBase):
             raise ElfError(f"it has a part of {size} bytes, which is too large")
         if offset < 0 or size < 0 or offset + size > self.length:
             raise ElfError("it is cut short or damaged")
-        part = bytearray(size)
-        view = memoryview(part)
-        done = 0
-        while done < size:
-            count = self._read_into(view[done:], offset + done)
-            if not count:
+        pieces = []
+        while size:
+            piece = self._read(offset, size)
+            if not piece:
                 raise ElfError("it is cut short or damaged")
-            done += count
-        return bytes(part)
+            pieces.append(piece)
+            offset += len(piece)
+            size -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _read_into(self, buffer: WriteableBuffer, offset: int) -> int:
+    def _read(self, offset: int, size: int) -> bytes:
+        """What one call gives: at least a byte, except at the end of the file."""
         descriptor = self._open() if self._descriptor is None else self._descriptor
         try:
-            return os.preadv(descriptor, [buffer], offset)
+            return os.pread(descriptor, size, offset)
         except OSError as error:
             raise ElfError(f"it cannot be read: {error.strerror}") from None
 
@@ -85,9 +86,11 @@ class FileReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        count = self._read_into(buffer, self._position)
-        self._position += count
-        return count
+        view = memoryview(buffer).cast("B")
+        piece = self._read(self._position, len(view))
+        view[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.length}[whence]

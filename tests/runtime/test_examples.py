@@ -115,7 +115,7 @@ def limited() -> Iterator[Callable[[int], Path]]:
     """Makes a control group with a limit of memory; gives the file that takes processes in."""
     first, name = mount_point("cgroup", "memory"), f"bpftrace_py_{ME}"
     root, limit = (first, "memory.limit_in_bytes") if first else (mount_point("cgroup2"), "memory.max")
-    if root is None or not first and "memory" not in (root / "cgroup.subtree_control").read_text().split():
+    if root is None or (not first and "memory" not in (root / "cgroup.subtree_control").read_text().split()):
         pytest.skip("no memory controller of control groups is mounted")
     group = root / name
 

@@ -58,7 +58,7 @@ def test_every_option_is_in_the_usage() -> None:
         ["-v", "-v", "-d", "-q", "--quiet", "-e", HELLO, "x"],
         ["-B", "none", "-f", "json", "-o", "out", "a.bt"],
         ["-I", "a", "-I", "b", "--include", "c.h", "-c", "ls -l", "-k", "-k", "a.bt", "-v"],
-        ["-e", "-x", "--", "-v", "--nope"],
+        ["-e", "x", "--", "-v", "--nope"],
         ["--safe", "--unsafe", "--info", "--no-warnings", "--no-cache", "--usdt-file-activation", "-l", "-h", "-V"],
     ],
 )
@@ -68,7 +68,11 @@ def test_plain_command_lines_mean_what_they_mean_to_click(words: list[str]) -> N
 
 
 @pytest.mark.parametrize(
-    "words", [["-dd"], ["--include=a.h"], ["-p", "1"], ["-e"], ["-B", "often"], ["-B"], ["--nope"], ["-lv"], ["--qui"]]
+    "words",
+    [
+        ["-dd"], ["--include=a.h"], ["-p", "1"], ["-e"], ["-B", "often"], ["-B"], ["--nope"], ["-lv"], ["--qui"],
+        ["-e", "-x"], ["-o", "-"],
+    ],  # fmt: skip
 )
 def test_other_command_lines_are_left_to_click(words: list[str]) -> None:
     assert cli.parse_plainly(words) is None

@@ -131,6 +131,17 @@ def test_a_debug_file_of_another_build_is_not_used(tmp_path: Path) -> None:
     assert ElfFile(str(path)).debug_file is not None
 
 
+@pytest.mark.parametrize("link", [b"", b"\0" * 12, b"name\0", b"name\0" + b"\xff" * 7, b"../name\0\0\0\0\0\0", b"A" * 100])
+def test_a_damaged_debug_link_is_none(tmp_path: Path, link: bytes) -> None:
+    path = build.with_debug_file("functions")
+    content = bytearray(path.read_bytes())
+    header = section_header(content, ".gnu_debuglink")
+    struct.pack_into("<QQ", content, header + 0x18, len(content), len(link))
+    (tmp_path / "linked").write_bytes(content + link)
+    file = ElfFile(str(tmp_path / "linked"))
+    assert file.debug_file is None and file.stripped and file.functions_named("greet") == ()
+
+
 def test_build_id() -> None:
     path = build.program("functions")
     with open(path, "rb") as file:
@@ -316,9 +327,9 @@ def test_headers_and_notes_are_not_believed(tmp_path: Path, lie: str) -> None:
 def test_an_odd_section_does_not_spoil_the_file(tmp_path: Path) -> None:
     """A hash table of four billion buckets, and a version table that is linked to none: neither is asked for."""
     content = bytearray(build.program("functions").read_bytes())
-    header = section_header(content, ".gnu.hash")
-    struct.pack_into("<I", content, struct.unpack_from("<Q", content, header + 0x18)[0], 0xFFFFFFFF)
-    struct.pack_into("<I", content, section_header(content, ".gnu.version") + 0x28, 0xFFFF)
+    table, versions = section_header(content, ".gnu.hash"), section_header(content, ".gnu.version")
+    struct.pack_into("<I", content, struct.unpack_from("<Q", content, table + 0x18)[0], 0xFFFFFFFF)
+    struct.pack_into("<I", content, versions + 0x28, 0xFFFF)
     path = tmp_path / "odd"
     path.write_bytes(content)
     assert ElfFile(str(path)).functions == ElfFile(str(build.program("functions"))).functions

@@ -145,15 +145,16 @@ inline_ s64 as_int(u64 value)
  */
 inline_ u64 strings_differ(const char *a, const char *b, u32 n)
 {
-	u64 differ = 0, live = ~0ULL; /* live: ones until the end of `a` */
+	u64 differ = 0, live = 1; /* live: 1 until the end of `a`. No mask of ones: the verifier would try ones and zeros */
 	keep(a); /* or a literal would be compared where it is not: in data that BPF programs do not have */
 	keep(b);
+	#pragma clang loop unroll(disable)
 	for (u32 i = 0; i < n; i++) {
 		u64 x = (u8)a[i];
 		keep(x);
-		differ |= (x ^ (u8)b[i]) & live;
-		live &= ((x - 1) >> 63) - 1;
-		if (i % 8 == 7 && (differ | ~live))
+		differ |= (x ^ (u8)b[i]) * live;
+		live &= ((x - 1) >> 63) ^ 1;
+		if (i % 8 == 7 && (differ | (live ^ 1)))
 			break;
 	}
 	return differ != 0;
