@@ -11,6 +11,7 @@ help:
 	@echo 'make test        set up .venv, then run every test (attaches to this kernel, boots another in QEMU)'
 	@echo 'make check       lint, types and the fast tests: no root needed after the set-up'
 	@echo 'make test-guest  the tests that need kprobes, in a Debian kernel in QEMU'
+	@echo 'make bench       us and bpftrace, measured in turn: bench/results.md (bench-quick: in two minutes, only shown)'
 	@echo 'make dist        sdist and wheel, under dist/'
 	@echo 'make install     into PREFIX ($(PREFIX)); make uninstall takes it away again'
 	@echo 'make clean       remove what the other targets made'
@@ -48,6 +49,18 @@ test: setup guest
 .PHONY: test-guest
 test-guest: setup guest
 	$(PYTHON) scripts/run_tests.py guest
+
+.PHONY: bench
+bench: setup
+	$(SUDO) $(PYTHON) -m bench
+
+.PHONY: bench-quick
+bench-quick: setup
+	$(SUDO) $(PYTHON) -m bench quick
+
+.PHONY: bench-curves
+bench-curves: setup
+	$(SUDO) $(PYTHON) -m bench curves
 
 .PHONY: dist
 dist: setup

@@ -67,7 +67,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Us and Debian's bpftrace, measured in turn.")
     parser.add_argument("mode", nargs="?", choices=("full", "quick", "curves"), default="full")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this experiment (more than once)")
-    parser.add_argument("--output", type=Path, help="default: bench/results.md or bench/curves.md; none for `quick` and with --only")
+    parser.add_argument(
+        "--output", type=Path, help="default: bench/results.md or bench/curves.md; none for `quick` and with --only"
+    )
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.stderr.write("The benchmarks attach to the kernel: run them as root.\n")

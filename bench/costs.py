@@ -48,11 +48,9 @@ def _keyed() -> list[Experiment]:
 
 
 EXPERIMENTS = (
-    _experiment("ns-floor", '/comm == "nothing"/ { @ = count(); }', None, None),
+    _experiment("ns-floor", "/args->count == 0/ { @ = count(); }", None, None),
     _experiment("ns-count", "{ @ = count(); }", 0.70, 0.62),
     _experiment("ns-hist", "{ @ = hist(args->count); }", 0.40, 0.33),
     *_keyed(),
-    _experiment(
-        "ns-printf", '{ printf("%d %s %d\\n", pid, comm, args->count); }', 0.05, 0.03, (100_000, 300_000)
-    ),
+    _experiment("ns-printf", '{ printf("%d %s %d\\n", pid, comm, args->count); }', 0.05, 0.03, (100_000, 300_000)),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,20 @@ def package_version(name: str) -> str:
         return "unknown"
 
 
+def _start_ms(*options: str) -> float:
+    """What the interpreter alone takes, at best: the floor under our start-up."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    times = []
+    for _ in range(5):
+        start = time.monotonic()
+        subprocess.run([sys.executable, *options, "-c", "pass"], env=environment, check=True)
+        times.append(time.monotonic() - start)
+    return 1000 * min(times)
+
+
 def describe(tracers: list[Tracer]) -> tuple[list[str], str | None]:
     """(lines of Markdown about the machine, a warning if it is busy)."""
-    busy, load = busy_share(), os.getloadavg()
+    load, busy = os.getloadavg(), busy_share()
     memory = int(_line_of("/proc/meminfo", "MemTotal").split()[0]) // 1024
     kernel = os.uname()
     lines = [
@@ -53,6 +65,7 @@ def describe(tracers: list[Tracer]) -> tuple[list[str], str | None]:
         f"- {os.cpu_count()} CPUs, {_line_of('/proc/cpuinfo', 'model name')}, {memory} MiB of memory",
         *(f"- {tracer.name}: {tracer.version()}" for tracer in tracers),
         f"- Python {platform.python_version()}, BCC {package_version('libbpfcc')}",
+        f"- start to end of `python -c pass`: {_start_ms():.0f} ms; with -S, without `site`: {_start_ms('-S'):.0f} ms",
         f"- at the start: load average {load[0]:.2f}, {load[1]:.2f}, {load[2]:.2f}; {busy:.0%} of the CPUs' time in use",
     ]
     warning = None

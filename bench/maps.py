@@ -35,8 +35,8 @@ def read_map(tracer: Tracer, keys: int, function: str) -> tuple[float, float]:
                 raise BenchError(f"the map was not printed within {_TIMEOUT:.0f} s")
             time.sleep(0.001)
         seconds, cpu = time.monotonic() - start, run.cpu_ns() - cpu
-    with open(path, "rb") as file:
-        printed = sum(line.startswith(b"@[") for line in file)
+    with open(path, "rb") as result:
+        printed = sum(line.startswith(b"@[") for line in result)
     os.unlink(path)
     if printed != keys:
         raise BenchError(f"{printed} of {keys} keys were printed")

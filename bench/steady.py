@@ -42,8 +42,8 @@ def count_stacks(tracer: Tracer, seconds: float, depth: int) -> tuple[float, flo
         after = os.times()
     # The workload is not waited for until later, so that this is the tracer's alone.
     used = after.children_user + after.children_system - children.children_user - children.children_system
-    with open(path, "rb") as file:
-        printed = file.read()
+    with open(path, "rb") as result:
+        printed = result.read()
     os.unlink(path)
     return used - attached / 1e9, took, printed
 

@@ -13,9 +13,7 @@ from bench import workloads
 from bench.experiment import Experiment, Figures, Row
 from bench.tracers import Run, Tracer
 
-PRINT = (
-    'tracepoint:syscalls:sys_enter_read /comm == "calls"/ { printf("%d %s %d\\n", pid, comm, args->count); }'
-)
+PRINT = 'tracepoint:syscalls:sys_enter_read /comm == "calls"/ { printf("%d %s %d\\n", pid, comm, args->count); }'
 _LINE_END = b" calls 1\n"
 _LATENCY = 'tracepoint:syscalls:sys_enter_lseek /comm == "calls"/ { printf("%llu\\n", args->offset); }'
 _POLL = 0.002
@@ -41,8 +39,8 @@ def flood(tracer: Tracer, events: int, producers: int, rate: int = 0) -> tuple[f
                     break
         cpu = run.cpu_ns() - cpu
     written = 0
-    with open(path, "rb") as file:
-        while data := file.readlines(1 << 24):
+    with open(path, "rb") as result:
+        while data := result.readlines(1 << 24):
             written += sum(line.endswith(_LINE_END) for line in data)
     os.unlink(path)
     return grown - start, cpu / 1e9, written

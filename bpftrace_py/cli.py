@@ -143,12 +143,14 @@ def parse_plainly(words: list[str]) -> dict[str, Any] | None:
             values[value] = True
         elif kind == COUNT:
             values[value] += 1
-        elif kind in (TEXT, TEXTS) and not (given := next(rest, "-")).startswith("-"):
-            values[value] = given if kind == TEXT else (*values[value], given)
-        elif isinstance(kind, tuple) and (given := next(rest, None)) in kind:
-            values[value] = given
         else:
-            return None
+            given = next(rest, "-")  # what has none, or one like an option, is for Click to explain
+            if kind in (TEXT, TEXTS) and not given.startswith("-"):
+                values[value] = given if kind == TEXT else (*values[value], given)
+            elif isinstance(kind, tuple) and given in kind:
+                values[value] = given
+            else:
+                return None
     values["arguments"] = tuple(arguments)
     return values
 

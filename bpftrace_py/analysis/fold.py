@@ -116,7 +116,10 @@ class Folder:
         return ast.Integer(value=wrap(value), span=node.span)
 
     def _binary(self, node: ast.Binary) -> ast.Expression:
-        if node.operator not in ("/", "%"):  # by a parameter that was not given: a quotient of 0, and no mistake to report
+        if node.operator not in (
+            "/",
+            "%",
+        ):  # by a parameter that was not given: a quotient of 0, and no mistake to report
             node.left, node.right = self._given(node.left), self._given(node.right)
         left, right = node.left, node.right
         if node.operator in ("/", "%") and isinstance(right, ast.Integer) and right.value == 0:

@@ -22,11 +22,11 @@ from bpftrace_py.types import (
 )
 
 if TYPE_CHECKING:
-    from bpftrace_py.analysis.infer import Inference
+    from bpftrace_py.analysis.expression_types import ExpressionTypes
     from bpftrace_py.output.printf import Conversion
 
 
-def check_format(inference: Inference, node: ast.Call) -> None:
+def check_format(inference: ExpressionTypes, node: ast.Call) -> None:
     """Report every conversion that does not fit its argument; the rest of the arguments are visited already."""
     from bpftrace_py.output import printf
 

@@ -197,6 +197,8 @@ class ExpressionText:
         assert isinstance(type_, StringType)
         if pad and type_.capacity > 16:
             self.memory.zero(place, type_)
+        elif pad:  # not every kernel clears what is behind the NUL: seen with 6.1
+            self.function.line(f"zero_fill({place}, {min(16, type_.capacity)});")
         self.function.line(f"current_comm({place}, {min(16, type_.capacity)});")
 
     def _store_ternary(self, node: ast.Ternary, place: str, type_: Type, pad: bool) -> None:
@@ -252,6 +254,7 @@ class ExpressionText:
         if known is None:
             self._comm_place = self._comm_place or self.function.memory(builtins.COMM, "comm", kept=True)
             known = self._comm_place
+            self.function.line(f"zero_fill({known}, 16);")
             self.function.line(f"current_comm({known}, 16);")
             self.function.learn("comm", known)
         return Bytes(known, builtins.COMM)
@@ -285,6 +288,8 @@ class ExpressionText:
         a, b = self._scaled(node.left, node.right, left), self._scaled(node.right, node.left, right)
         if operator in ("/", "%"):
             return self._division(operator, node, left, right)
+        if operator in (">>", "<<") and not a.startswith(("(u64)", "(s64)")) and not a.isidentifier():
+            a = f"({'s64' if is_signed(left) else 'u64'}){left.operand()}"  # a comparison or a literal is an int to C
         if operator == ">>":
             return Number(f"{a} >> {self._shift(node.right, right)}", node.type, False)
         if operator == "<<":
@@ -498,7 +503,7 @@ class ExpressionText:
 
 def literal(value: int) -> Number:
     """A C literal of 64 bits."""
-    if -(1 << 31) < value < 1 << 31:
+    if -(1 << 24) < value < 1 << 24:  # with room for sums of ints, which is what C makes of comparisons
         return Number(str(value), INT64, value >= 0)
     if value == -(1 << 63):
         return Number("(s64)(1ULL << 63)", INT64, False)

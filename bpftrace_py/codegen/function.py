@@ -34,6 +34,7 @@ class FunctionText:
         self._taken: list[tuple[tuple[Type, str], str]] = []
         self._known: list[dict[str, str]] = [{}]
         self.reserved: set[str] = set()
+        self.scratch_size = 0  # bytes of the struct `scratch`, when the function is finished
 
     # --- lines
 
@@ -160,6 +161,7 @@ class FunctionText:
             if parts[i] in moved:
                 parts[i] = f"scratch->{parts[i]}"
         members = [f"{self._structs.declare(t, n)} aligned8;" for n, t in self._memory.items() if n in moved]
+        self.scratch_size = sum((self._memory[name].size + 7) & ~7 for name in moved)
         return ["\t" + line for line in head] + [""] * bool(head) + ["".join(parts)], members
 
     def _moved(self) -> set[str]:

@@ -99,7 +99,8 @@ class Generator:
         scratch = f"scratch_of_{name}"
         lines, members = function.finish(scratch, f"get_{scratch}")
         if members:
-            self._scratches.append(Scratch(scratch, tuple(members), self._preemptible))
+            size, cpus = function.scratch_size, self.host.cpu_count()
+            self._scratches.append(Scratch(scratch, tuple(members), self._preemptible, size, cpus))
         parameter, definitions = expressions.context.parameter(name)
         for definition in definitions:
             self._contexts[definition.split(" {")[0]] = definition

@@ -9,6 +9,8 @@ from bpftrace_py.config import Config
 from bpftrace_py.record import record
 
 STACKS_MAX = 131072  # distinct stacks that are kept
+PERCPU_LIMIT = 32000  # bytes of a value of a per-CPU map: the kernel's limit is 32 KB
+TASKS_BYTES = 128 << 20  # of all of those together
 TASKS_MAX = 4096  # threads that may be inside one preemptible program at the same time
 NO_PREALLOC = 1
 SMALL_RING = 1 << 18  # bytes
@@ -125,12 +127,19 @@ inline_ u64 keep_stack(void *ctx, void *stacks, u32 limit, u64 flags, u64 progra
 
 @record(frozen=True)
 class Scratch:
-    """Memory of one program that its stack has no room for. `by_thread`: the program may lose the CPU to another
-    run of itself, so that each thread needs its own."""
+    """Memory of one program that its stack has no room for, of `size` bytes. `by_thread`: the program may lose the CPU
+    to another run of itself, so that each thread needs its own."""
 
     name: str
     members: tuple[str, ...]
     by_thread: bool
+    size: int
+    cpus: int
+
+    @property
+    def large(self) -> bool:
+        """Whether it is more than the kernel gives a value of a per-CPU map: an array has an element for each CPU then."""
+        return self.size > PERCPU_LIMIT
 
 
 class Tables:
@@ -214,7 +223,10 @@ class Tables:
     def _scratch(self, scratch: Scratch) -> list[str]:
         members = "\n\t".join(scratch.members)
         lines = [f"struct {scratch.name} {{\n\t{members}\n}};"]
-        kind, entries, key = ("lru_hash", TASKS_MAX, "u64") if scratch.by_thread else ("percpu_array", 1, "u32")
+        if scratch.by_thread:
+            kind, entries, key = "lru_hash", max(64, min(TASKS_MAX, TASKS_BYTES // max(scratch.size, 1))), "u64"
+        else:
+            kind, entries, key = ("array", scratch.cpus, "u32") if scratch.large else ("percpu_array", 1, "u32")
         lines.append(
             f'TABLE({self._next()}, "{kind}", {key}, struct {scratch.name}, memory_of_{scratch.name}, {entries});'
         )
@@ -249,8 +261,8 @@ class Tables:
 def _cpu_scratch(scratch: Scratch) -> str:
     return f"""inline_ struct {scratch.name} *get_{scratch.name}(void)
 {{
-	u32 zero = 0;
-	return map_lookup(MAP(memory_of_{scratch.name}), &zero);
+	u32 index = {"cpu_id()" if scratch.large else "0"};
+	return map_lookup(MAP(memory_of_{scratch.name}), &index);
 }}"""
 
 

@@ -1,13 +1,16 @@
-"""The guest's side of the bridge: runs the listed tests in one pytest and writes each report to the shared directory.
+"""The guest's side of the bridge: runs the listed tests in one pytest a CPU and writes their reports to the exchange.
 
-    python tests/guest/agent.py EXCHANGE
+    python -m tests.guest.agent EXCHANGE
 
-EXCHANGE/tests holds one node id a line; EXCHANGE/reports gets one JSON object a line, as soon as there is one.
+EXCHANGE/tests holds one node id a line; EXCHANGE/reports.N gets one JSON object a line, as soon as there is one. Tests of
+one file run in one process, in their order.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,14 +40,42 @@ class Reporter:
         self._file.flush()
 
 
-def main(exchange: Path) -> int:
-    node_ids = (exchange / "tests").read_text().splitlines()
+def file_of(node_id: str) -> str:
+    return node_id.partition("::")[0]
+
+
+def lanes(node_ids: list[str], count: int) -> list[list[str]]:
+    """The tests in `count` lists of about the same length, no file in two of them."""
+    sizes: dict[str, int] = {}
+    for node_id in node_ids:
+        sizes[file_of(node_id)] = sizes.get(file_of(node_id), 0) + 1
+    loads, lane_of = [0] * count, {}
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        lane = loads.index(min(loads))
+        loads[lane] += size
+        lane_of[name] = lane
+    return [[n for n in node_ids if lane_of[file_of(n)] == lane] for lane in range(count)]
+
+
+def run_lane(exchange: Path, lane: int, count: int) -> int:
+    node_ids = lanes((exchange / "tests").read_text().splitlines(), count)[lane]
+    if not node_ids:
+        return 0
     # The host prints the results; what pytest says itself goes to the console, for when something goes wrong.
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp=/tmp/pytest-lane-{lane}"]
     # Their files, not they: pytest refuses to run anything if one of the tests that it is given is not there.
-    files = dict.fromkeys(node_id.partition("::")[0] for node_id in node_ids)
-    return int(pytest.main([*options, *files], plugins=[Reporter(exchange / "reports", node_ids)]))
+    files = dict.fromkeys(map(file_of, node_ids))
+    return int(pytest.main([*options, *files], plugins=[Reporter(exchange / f"reports.{lane}", node_ids)]))
+
+
+def main(exchange: Path, count: int) -> int:
+    # What a test sees of the guest is made by that test or filtered, so that two at a time do not meet.
+    command = [sys.executable, "-m", "tests.guest.agent", str(exchange)]
+    started = [subprocess.Popen([*command, str(lane), str(count)]) for lane in range(count)]
+    return max(process.wait() for process in started)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    if len(sys.argv) == 2:
+        sys.exit(main(Path(sys.argv[1]), os.cpu_count() or 1))
+    sys.exit(run_lane(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -1,7 +1,7 @@
 """The host's side of the bridge: tests that run in the guest are reported here, by name, as if they had run here.
 
 All tests under tests/guest go that way, and with `--in-guest` all others, too: the host collects them, the guest boots
-once and runs them in the same order, and each report that the guest writes becomes the report of that test.
+once and runs them, those of a file in the same order, and each report that the guest writes becomes the report of that test.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Bridge:
         self._config = config
         self._reports: dict[str, list[pytest.TestReport]] = {}
         self._finished: set[str] = set()
-        self._read_to = 0
+        self._read_to: dict[Path, int] = {}
         self._failure: str | None = None
         self._guest: Guest | None = None
         python = shlex.quote(sys.executable)
@@ -106,14 +106,14 @@ class Bridge:
     def _read_reports(self) -> bool:
         """Take in the complete lines that the guest has added; false if there were none."""
         assert self._guest
-        path = self._guest.exchange / "reports"
-        if not path.exists():
-            return False
-        with path.open("rb") as file:
-            file.seek(self._read_to)
-            added = file.read()
-        added = added[: added.rfind(b"\n") + 1]
-        self._read_to += len(added)
+        added = b""
+        for path in self._guest.exchange.glob("reports.*"):
+            with path.open("rb") as file:
+                file.seek(self._read_to.get(path, 0))
+                lines = file.read()
+            lines = lines[: lines.rfind(b"\n") + 1]
+            self._read_to[path] = self._read_to.get(path, 0) + len(lines)
+            added += lines
         for line in added.splitlines():
             hook = self._config.hook
             report = hook.pytest_report_from_serializable(config=self._config, data=json.loads(line))

@@ -11,13 +11,16 @@ things in that boot.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from elftools.elf.elffile import ELFFile
 
@@ -154,6 +157,7 @@ class Guest:
         unpacked = kernel()
         (image,) = (unpacked / "boot").glob("vmlinuz-*")
         ram_disk = initial_ram_disk(unpacked)
+        self._lock = _the_only_one()
         self.exchange = BUILD / "exchange"
         shutil.rmtree(self.exchange, ignore_errors=True)
         self.exchange.mkdir(parents=True)
@@ -213,6 +217,18 @@ class Guest:
         if self.running:
             self._process.kill()
         self._process.wait()
+        self._lock.close()
+
+
+def _the_only_one() -> IO[str]:
+    """Wait until no other guest uses the exchange (nor this machine's CPUs); closing what this returns lets the next in."""
+    lock = (BUILD / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("==> Another guest is running: waiting for its end", file=sys.stderr, flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def _run(command: list[str], cwd: Path | None = None) -> None:

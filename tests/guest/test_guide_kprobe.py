@@ -141,10 +141,10 @@ def test_global_timestamp() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        """kprobe:do_nanosleep { @start[tid] = nsecs; }
-    kretprobe:do_nanosleep /@start[tid] != 0/ { printf("slept for %d ms\\n", (nsecs - @start[tid]) / 1000000); delete(@start[tid]); }""",
-        """kprobe:do_nanosleep { @start[tid] = nsecs; }
-    kretprobe:do_nanosleep /@start[tid] != 0/ { $delta = nsecs - @start[tid]; printf("slept for %d ms\\n", $delta / 1000000); delete(@start[tid]); }""",
+        """kprobe:do_nanosleep { @start[tid] = nsecs; } kretprobe:do_nanosleep /@start[tid] != 0/
+    { printf("slept for %d ms\\n", (nsecs - @start[tid]) / 1000000); delete(@start[tid]); }""",
+        """kprobe:do_nanosleep { @start[tid] = nsecs; } kretprobe:do_nanosleep /@start[tid] != 0/
+    { $delta = nsecs - @start[tid]; printf("slept for %d ms\\n", $delta / 1000000); delete(@start[tid]); }""",
     ],
     ids=["map", "scratch variable"],
 )
@@ -475,7 +475,8 @@ def test_kernel_stacks_as_perf_prints_them(stack: str, frames: int | None) -> No
     found = stacks(outcome.stdout)
     assert found and all(functions[0] == "do_mmap" for functions in found)
     assert all(len(functions) == frames if frames else functions[-1].startswith("entry_SYSCALL_64") for functions in found)
-    assert re.search(r"^@\[\n\tffffffff[0-9a-f]{8} do_mmap\+\d+\n(\tffffffff[0-9a-f]{8} \w+\+\d+\n)+(\n)?\]: \d+$", outcome.stdout, re.MULTILINE)
+    frame = r"\tffffffff[0-9a-f]{8} \w+\+\d+\n"
+    assert re.search(rf"^@\[\n\tffffffff[0-9a-f]{{8}} do_mmap\+\d+\n({frame})+\n?\]: \d+$", outcome.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("stack", ["ustack", "ustack()", "ustack(6)"])

@@ -169,7 +169,7 @@ def test_openwatch(short_path: Path) -> None:
 
     def workload() -> None:
         with open(short_path / "there"), pytest.raises(FileNotFoundError):
-            open(short_path / "not_there")
+            os.open(short_path / "not_there", os.O_RDONLY)
 
     out = watch("openwatch", workload, ME).stdout
     assert re.search(rf"^{ME} +\S+ +\d+  {short_path}/there$", out, re.MULTILINE)

@@ -48,10 +48,10 @@ def test_many_system_calls_are_told_apart_by_number() -> None:
 def test_which_probe_by_cookie() -> None:
     found = compiled("kprobe:vfs_* { @[probe] = count(); }")
     (program,) = found.programs
-    assert [found.probe_names[a.cookie or 0] for a in program.attachments] == [
+    assert [found.probe_names[(a.cookie or 0) & 0xFFFFFFFF] for a in program.attachments] == [
         a.target.name for a in program.attachments
     ]
-    assert {a.cookie for a in program.attachments} == set(range(len(program.attachments)))
+    assert len({a.cookie for a in program.attachments}) == len(program.attachments)
 
 
 def test_a_missing_function_of_several_is_left_out() -> None:
