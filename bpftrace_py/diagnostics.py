@@ -169,6 +169,10 @@ class Diagnostics:
         ]
         return result
 
+    def drop(self, message: Message) -> None:
+        """Forget all reports of one kind."""
+        self.reported = [d for d in self.reported if d.code != message.code]
+
     def extend(self, other: Diagnostics) -> None:
         """Take over what was reported into another one for the same source."""
         self.reported += [d for d in other.reported if d not in self.reported]

@@ -413,7 +413,9 @@ PROBES_NOT_ATTACHED = _message("W0908", "{count} of {total} probes are not attac
 DAMAGED_EVENTS = _message(
     "W0909", "{count} events were not understood: this is a bug in bpftrace-py", "The records in the ring buffer were not as expected."
 )
-HELPER_FAILED = _message("W0904", "line {line}, column {column}: {helper} failed: {reason}", "Told with -k (calls that act) and -kk (all calls).")
+HELPER_FAILED = _message(
+    "W0904", "line {line}, column {column}: {helper} failed: {reason}", "Told with -k (calls that act) and -kk (all calls)."
+)
 EVENTS_LOST = _message(
     "W0901", "lost {count} events: they came faster than they could be printed",
     "The buffer between the kernel and bpftrace-py was full. BPFTRACE_RING_BYTES makes it larger.",

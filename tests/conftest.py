@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.guest.bridge import (  # noqa: F401  (hooks: pytest finds them here)
     pytest_addoption,
@@ -13,6 +14,10 @@ from tests.guest.bridge import (  # noqa: F401  (hooks: pytest finds them here)
     pytest_runtest_protocol,
     pytest_sessionfinish,
 )
+
+# A slow machine is no failure, and the same examples every time make a failure one that can be looked at again.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
 
 TESTS = Path(__file__).parent
 LIVE = tuple(TESTS / name for name in ("runtime", "differential", "guest"))

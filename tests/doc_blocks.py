@@ -44,9 +44,14 @@ class Command:
     output: list[str] = field(default_factory=list)
 
 
+# Its blocks are the cases of tests/cases, which are run there.
+GENERATED = ("errors.md",)
+
+
 def documents() -> list[Path]:
     """Every document whose blocks are run."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in GENERATED]
+    return [ROOT / "README.md", *pages]
 
 
 def read_blocks(path: Path) -> list[Block]:
@@ -70,9 +75,8 @@ def read_blocks(path: Path) -> list[Block]:
             current, lines, options = Block(path, number, language, "", options), [], {}
         elif line.startswith("<!-- test: ") and line.endswith(" -->"):
             options.update(_options(line[len("<!-- test: ") : -len(" -->")], f"{path.name}:{number}"))
-        elif line.strip():
-            if options:
-                raise ValueError(f"{path.name}:{number}: `<!-- test: -->` belongs on the line before a block")
+        elif line.strip() and options:
+            raise ValueError(f"{path.name}:{number}: `<!-- test: -->` belongs on the line before a block")
     if current is not None:
         raise ValueError(f"{current.name}: the block does not end")
     return blocks

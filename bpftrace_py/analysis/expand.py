@@ -32,6 +32,7 @@ MISSING = frozenset(
         messages.NO_PROBE_MATCHES,
         messages.UNKNOWN_KERNEL_FUNCTION,
         messages.UNKNOWN_USER_FUNCTION,
+        messages.STRIPPED_BINARY,
     )
 )
 NOT_RAW = frozenset(("syscalls", "ftrace", "synthetic", "kprobes", "uprobes"))

@@ -27,9 +27,9 @@ def merge(a: Type, b: Type) -> Type | None:
         return b if a is UNKNOWN else a
     match a, b:
         case IntegerType(), IntegerType():
-            if a.width == b.width:
-                return integer(a.width, a.signed or b.signed)
-            return integer(8, a.signed or b.signed)
+            if a.width == b.width and a.signed == b.signed:
+                return a
+            return integer(8, a.signed or b.signed)  # a narrow type of one sign does not hold the values of the other
         case StringType(), StringType():
             return StringType(max(a.capacity, b.capacity))
         case BufferType(), BufferType():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bpftrace_py import messages
 from bpftrace_py.analysis.expand import Expander
 from bpftrace_py.analysis.fold import Folder
 from bpftrace_py.analysis.infer import Inference
@@ -30,6 +31,8 @@ def analyse(
     records = Records(host, declarations)
     expander = Expander(host, config, records, diagnostics)
     instances = expander.expand(program)
+    # A block whose probes are not there was left out: it may be what assigns a map that others read.
+    left_out = bool(diagnostics.errors)
     folder = Folder(config, records, diagnostics)
     for instance in instances:
         folder.fold(instance.tree)
@@ -38,6 +41,8 @@ def analyse(
         on_pass("probes and constants", shown)
     inference = Inference(diagnostics.source, config, records)
     found = inference.run(instances)
+    if left_out:
+        found.drop(messages.UNDEFINED_MAP)
     diagnostics.extend(found)
     if on_pass:
         on_pass("types", shown)

@@ -11,7 +11,18 @@ from bpftrace_py.codegen.machine import machine
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import FUNCTION_NAME, INT64, PROBE_NAME, UINT32, UINT64, Field, IntegerType, RecordType, Type, integer
+from bpftrace_py.types import (
+    FUNCTION_NAME,
+    INT64,
+    PROBE_NAME,
+    UINT32,
+    UINT64,
+    Field,
+    IntegerType,
+    RecordType,
+    Type,
+    integer,
+)
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText

@@ -314,7 +314,9 @@ class ExpressionText:
         )
         if may_be_negative and isinstance(node.type, IntegerType) and node.type.signed:
             return Number(f"signed_{'div' if operator == '/' else 'mod'}({left.text}, {right.text})", node.type)
-        return Number(f"(u64){left.operand()} {operator} (u64){right.operand()}", node.type, False)
+        if isinstance(node.right, ast.Integer):
+            return Number(f"(u64){left.operand()} {operator} (u64){right.operand()}", node.type, False)
+        return Number(f"unsigned_{'div' if operator == '/' else 'mod'}({left.text}, {right.text})", node.type)
 
     def _shift(self, node: ast.Expression, number: Number) -> str:
         return str(node.value & 63) if isinstance(node, ast.Integer) else f"({number.operand()} & 63)"
@@ -335,7 +337,7 @@ class ExpressionText:
         if not lines:
             return Number(f"{left.operand()} {node.operator} {right.operand()}", INT64, False)
         result = self.function.fresh("both" if node.operator == "&&" else "either")
-        self.function.line(f"u64 {result} = {left.operand()} != 0;")
+        self.function.line(f"s64 {result} = {left.operand()} != 0;")
         with self.function.block(f"if ({'' if node.operator == '&&' else '!'}{result})"):
             self.function.add(lines)
             self.function.line(f"{result} = {right.operand()} != 0;")
@@ -473,6 +475,7 @@ class ExpressionText:
     def _direct_indexed(self, whole: Bytes, index: Number, type_: Type) -> Value:
         """An element of an array of our own, at an index that only the run tells. Outside the array there are zeros."""
         assert isinstance(whole.type, ArrayType)
+        count = whole.type.count
         whole = self._present(whole)
         place = self.function.memory(type_, "element")
         if is_memory(type_):
@@ -481,7 +484,7 @@ class ExpressionText:
             self.function.line(f"{place} = 0;")
         at = self.function.fresh("index")
         self.function.line(f"u64 {at} = {index.wide()};")
-        with self.function.block(f"if ({at} < {whole.type.count})"):
+        with self.function.block(f"if ({at} < {count})"):
             self.function.line(f"keep({at}); // as the verifier has just seen it")
             address = self.address(place, type_)
             self.memory.read(address, f"((char *){operand_text(whole.address)} + {at} * {type_.size})", type_.size, "direct")

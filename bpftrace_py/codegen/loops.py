@@ -64,7 +64,7 @@ def cost_of(lines: list[str]) -> Cost:
         text = line.partition("//")[0]
         branches += len(_BRANCH.findall(text)) + sum(n * text.count(name) for name, n in _ROUTINES.items())
         branches += sum(int(n) // 8 + 1 for n in _COMPARED.findall(text)) + sum(int(n) // 2 + 20 for n in _STACK.findall(text))
-        branches += sum(4 * int(n) for n in _COUNTED.findall(text) if "round" not in text)
+        branches += sum(8 * int(n) for n in _COUNTED.findall(text) if "round" not in text)
         instructions += 6 + sum(2 * int(n) for n in _FILLED.findall(text)) + sum(14 * int(n) for n in _COMPARED.findall(text))
         instructions += sum(20 * int(n) for n in _STACK.findall(text))
     return Cost(branches, instructions + 6 * branches)

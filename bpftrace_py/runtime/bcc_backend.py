@@ -23,7 +23,8 @@ from bpftrace_py.runtime.kernel import MAP_TYPE_RINGBUF
 # Its include/linux/kconfig.h is the first file that BCC's clang reads: our prelude.
 HEADERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "codegen")
 # The guards of BCC's helpers.h and bpf.h: without these two no kernel headers are needed. Nothing reads debug info.
-FLAGS = ("-D__BPF_HELPERS_H", "-D_UAPI__LINUX_BPF_H__", "-g0")
+# Signed numbers of a script wrap around.
+FLAGS = ("-D__BPF_HELPERS_H", "-D_UAPI__LINUX_BPF_H__", "-g0", "-fwrapv")
 
 _SYSTEM_BINDINGS = "/usr/lib/python3/dist-packages/bcc"
 # BCC attaches functions with such names by itself as soon as they are compiled.
@@ -84,7 +85,7 @@ def compile_image(c_source: str, functions: Sequence[str], extra_flags: Sequence
     with _compiling:
         output = _Output()
         try:
-            with output.captured(), _headers(), kallsyms_scan.avoided():
+            with output.captured(), output.told_at_exit(c_source), _headers(), kallsyms_scan.avoided():
                 module = bcc.BPF(text=c_source.encode(), cflags=[*FLAGS, *extra_flags])
         except Exception as error:
             raise refused.by_clang(c_source, output.text or str(error)) from error
@@ -115,13 +116,39 @@ class _Output:
 
     def __init__(self) -> None:
         self.text = ""
+        self._saved: list[tuple[int, int]] = []
+        self._sink = -1
+
+    @contextmanager
+    def told_at_exit(self, c_source: str) -> Iterator[None]:
+        """LLVM ends the whole process when it cannot make code of what clang accepted: nobody would learn why."""
+        ended = False
+
+        def tell(_: object) -> None:
+            if ended:
+                return
+            log = os.pread(self._sink, 1 << 20, 0).decode(errors="replace")
+            for fd, copy in self._saved:
+                os.dup2(copy, fd)
+            os.write(2, f"{refused.by_clang(c_source, log)}\n".encode(errors="replace"))
+            os._exit(1)
+
+        libc = ctypes.CDLL(None)
+        callback, handle = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(tell), ctypes.create_string_buffer(1)
+        getattr(libc, "__cxa_atexit")(callback, None, handle)
+        try:
+            yield
+        finally:
+            ended = True
+            getattr(libc, "__cxa_finalize")(handle)
 
     @contextmanager
     def captured(self) -> Iterator[None]:
         libc = ctypes.CDLL(None)
         _flush(libc)
-        saved: list[tuple[int, int]] = []
+        saved = self._saved
         with open(os.memfd_create("bpftrace-py"), "w+b") as sink:
+            self._sink = sink.fileno()
             for fd in (1, 2):
                 try:
                     saved.append((fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)))

@@ -7,11 +7,9 @@ gets wrong analysis refuses, which is no failure: the property under test starts
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -40,9 +38,43 @@ class T:
 
 INT = T("int")
 STR = T("str")
-TEXTUAL = ("str", "ksym", "usym", "inet", "mac", "username", "probe", "strftime", "strerror", "cgroup_path", "kstack", "ustack")
+TEXTUAL = (
+    "str",
+    "ksym",
+    "usym",
+    "inet",
+    "mac",
+    "username",
+    "probe",
+    "strftime",
+    "strerror",
+    "cgroup_path",
+    "kstack",
+    "ustack",
+)
 INTEGERS = [T("int", width, signed) for width in (1, 2, 4, 8) for signed in (True, False)]
-EDGES = (0, 1, 2, 3, 7, 8, 63, 64, 65, 127, 128, 255, 256, 4095, 65535, 1 << 31, (1 << 32) - 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
+EDGES = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    63,
+    64,
+    65,
+    127,
+    128,
+    255,
+    256,
+    4095,
+    65535,
+    1 << 31,
+    (1 << 32) - 1,
+    (1 << 63) - 1,
+    1 << 63,
+    (1 << 64) - 1,
+)
 BINARY = ("+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "&&", "||")
 STRLENS = (64, 64, 64, 64, 16, 8, 1, 200, 1024, 4096)
 # Names that mean something to C, to the compiler, to BCC or to the text around them.
@@ -63,7 +95,7 @@ KERNEL_PATHS = (  # of a `struct task_struct *`, with their types
     ("->group_leader->comm", STR), ("->in_execve", INT), ("->sched_reset_on_fork", INT), ("->files->fdt->max_fds", INT),
     ("->signal->rlim[3].rlim_cur", INT), ("->fs->pwd.dentry->d_name.len", INT),
 )  # fmt: skip
-TEXT_CHARACTERS = "abc XYZ%019_.-\\\"\n\t?{}[]()#é\x01ß"
+TEXT_CHARACTERS = 'abc XYZ%019_.-\\"\n\t?{}[]()#é\x01ß'
 
 
 @dataclass
@@ -166,7 +198,9 @@ class ProgramText:
                 return f"char {name}[{size}];", STR
             case 2:
                 size = self._pick((1, 2, 3, 4, 6, 16, 40))
-                return f"{c_type} {name}[{size}];", T("array", parts=(C_TYPES[c_type],), count=size) if c_type != "char" else STR
+                return f"{c_type} {name}[{size}];", T(
+                    "array", parts=(C_TYPES[c_type],), count=size
+                ) if c_type != "char" else STR
             case 3:
                 inner = T("array", parts=(C_TYPES["short"],), count=3)
                 return f"short {name}[2][3];", T("array", parts=(inner,), count=2)
@@ -196,7 +230,11 @@ class ProgramText:
             keys = tuple(self._key_type() for _ in range(self._pick((0, 0, 1, 1, 1, 2, 3, 8))))
             if self._chance(0.02):
                 keys = (INT,) * 30
-            value = self._pick(("count", "sum", "avg", "min", "max", "stats", "hist", "lhist")) if self._chance(0.4) else self._value_type(2)
+            value = (
+                self._pick(("count", "sum", "avg", "min", "max", "stats", "hist", "lhist"))
+                if self._chance(0.4)
+                else self._value_type(2)
+            )
             self._maps[name] = (keys, value)
 
     def _key_type(self) -> T:
@@ -220,7 +258,11 @@ class ProgramText:
         if roll == 13:
             return T("array", parts=(T("int", 1, False),), count=self._pick((4, 16, 8)))
         if roll == 14:
-            return T(self._pick(("kstack", "ustack", "ksym", "usym", "inet", "mac", "username", "probe", "strftime", "strerror")))
+            return T(
+                self._pick(
+                    ("kstack", "ustack", "ksym", "usym", "inet", "mac", "username", "probe", "strftime", "strerror")
+                )
+            )
         if roll == 15:
             return T("buffer")
         return INT
@@ -253,10 +295,16 @@ class ProgramText:
             if held.kind == "tuple":
                 found += [f"${name}.{i}" for i, part in enumerate(held.parts) if part == type_]
             elif held.kind == "record":
-                found += [f"${name}.{member}" for member, part in zip(held.names, held.parts, strict=True) if part == type_]
+                found += [
+                    f"${name}.{member}" for member, part in zip(held.names, held.parts, strict=True) if part == type_
+                ]
             elif held.kind == "pointer" and held.parts[0].kind == "record":
                 record = held.parts[0]
-                found += [f"${name}->{member}" for member, part in zip(record.names, record.parts, strict=True) if part == type_]
+                found += [
+                    f"${name}->{member}"
+                    for member, part in zip(record.names, record.parts, strict=True)
+                    if part == type_
+                ]
             elif held.kind == "array" and held.parts[0] == type_:
                 index = self._number(0, held.count - 1) if self._chance(0.5) else f"({self._simple_int()} & 3)"
                 found.append(f"${name}[{index}]")
@@ -267,9 +315,27 @@ class ProgramText:
         return f"@{name}[{', '.join(self.expression(key, depth) for key in keys)}]" if keys else f"@{name}"
 
     def _simple_int(self) -> str:
-        options = ["pid", "tid", "cpu", "rand", "nsecs", "uid", "gid", "cgroup", "numaid", "elapsed", "cpid", "curtask", "7"]
+        options = [
+            "pid",
+            "tid",
+            "cpu",
+            "rand",
+            "nsecs",
+            "uid",
+            "gid",
+            "cgroup",
+            "numaid",
+            "elapsed",
+            "cpid",
+            "curtask",
+            "7",
+        ]
         options += [f"${name}" for name, held in self._scope.variables.items() if held.kind == "int"]
-        options += [f"@{name}" for name, (keys, value) in self._maps.items() if not keys and isinstance(value, T) and value.kind == "int"]
+        options += [
+            f"@{name}"
+            for name, (keys, value) in self._maps.items()
+            if not keys and isinstance(value, T) and value.kind == "int"
+        ]
         options += [f"args->{name}" for name, held in self._scope.arguments if held.kind == "int"]
         options += [name for name in self._scope.numbered if name != "func"]
         return self._pick(options)
@@ -380,12 +446,16 @@ class ProgramText:
                 return self._pick(("comm", self._text()))
 
     def _text(self) -> str:
-        size = self._pick((0, 1, 3, 7, 8, 9, 15, 16, 17, 30, 63, 64, 65, 130, 300)) if self._chance(0.4) else self._number(0, 12)
+        size = (
+            self._pick((0, 1, 3, 7, 8, 9, 15, 16, 17, 30, 63, 64, 65, 130, 300))
+            if self._chance(0.4)
+            else self._number(0, 12)
+        )
         characters = "".join(self._pick(TEXT_CHARACTERS) for _ in range(min(size, 20))) * (1 + size // 20)
         return quoted(characters[:size])
 
     def _address(self, depth: int) -> str:
-        options = [self._simple_int(), "0", f"((struct task_struct *)curtask)->comm", "curtask + 1"]
+        options = [self._simple_int(), "0", "((struct task_struct *)curtask)->comm", "curtask + 1"]
         options += [f"args->{name}" for name, held in self._scope.arguments if held.kind in ("pointer", "str")]
         options += [f"${name}" for name, held in self._scope.variables.items() if held.kind in ("pointer", "str")]
         if depth > 0:
@@ -393,7 +463,9 @@ class ProgramText:
         return self._pick(options)
 
     def _length(self, depth: int) -> str:
-        return str(self._pick((0, 1, 2, 7, 63, 64, 65, 200, 100000))) if self._chance(0.4) else self.expression(INT, depth)
+        return (
+            str(self._pick((0, 1, 2, 7, 63, 64, 65, 200, 100000))) if self._chance(0.4) else self.expression(INT, depth)
+        )
 
     # records, pointers and arrays
 
@@ -428,7 +500,11 @@ class ProgramText:
             return self._simple_int(), INT
         record = self._pick(self._records)
         held = [f"${name}" for name, variable in self._scope.variables.items() if variable == record]
-        text, type_ = (self._pick(held), record) if held and self._chance(0.5) else (f"(*({record.name} *){self._simple_int()})", record)
+        text, type_ = (
+            (self._pick(held), record)
+            if held and self._chance(0.5)
+            else (f"(*({record.name} *){self._simple_int()})", record)
+        )
         if self._chance(0.3):
             text, type_ = f"(({record.name} *){self._simple_int()})", T("pointer", parts=(record,))
         for _ in range(6):
@@ -462,7 +538,11 @@ class ProgramText:
         return f"buf({self._text()}, {self._number(0, 80)})"
 
     def _stack(self, name: str) -> str:
-        return name if self._chance(0.4) else f"{name}({self._pick(('perf, ', 'bpftrace, ', ''))}{self._pick((1, 3, 5, 127))})"
+        return (
+            name
+            if self._chance(0.4)
+            else f"{name}({self._pick(('perf, ', 'bpftrace, ', ''))}{self._pick((1, 3, 5, 127))})"
+        )
 
     def _kstack(self, type_: T, depth: int) -> str:
         return self._stack("kstack")
@@ -479,10 +559,16 @@ class ProgramText:
     def _inet(self, type_: T, depth: int) -> str:
         number = self._operand(INT, depth - 1)
         array = self._pick(('pton("1.2.3.4")', 'pton("::ffff:1.2.3.4")'))
-        return self._pick((f"ntop({number})", f"ntop({self._pick((2, 10, 'cpu'))}, {number})", f"ntop({array})", f"ntop(10, {array})"))
+        return self._pick(
+            (f"ntop({number})", f"ntop({self._pick((2, 10, 'cpu'))}, {number})", f"ntop({array})", f"ntop(10, {array})")
+        )
 
     def _mac(self, type_: T, depth: int) -> str:
-        held = [f"args->{name}" for name, argument in self._scope.arguments if argument.kind == "array" and argument.count == 6]
+        held = [
+            f"args->{name}"
+            for name, argument in self._scope.arguments
+            if argument.kind == "array" and argument.count == 6
+        ]
         source = self._pick([*held, self._operand(INT, depth - 1), "(uint8 *)curtask"])
         return f"macaddr({source})"
 
@@ -536,11 +622,16 @@ class ProgramText:
             if value.kind == "int" and self._chance(0.3):
                 return self._pick((f"{element}++;", f"{element}--;", f"++{element};", f"--{element};"))
             return f"{element} = {self.expression(value, 3)};"
-        arguments = {"count": "", "lhist": f"{self.expression(INT, 2)}, {('0, 100, 1', '-50, 7, 4', '3, 1000, 4')[len(name) % 3]}"}
+        arguments = {
+            "count": "",
+            "lhist": f"{self.expression(INT, 2)}, {('0, 100, 1', '-50, 7, 4', '3, 1000, 4')[len(name) % 3]}",
+        }
         return f"{element} = {value}({arguments.get(value) if value in arguments else self.expression(INT, 2)});"
 
     def compound(self, depth: int) -> str:
-        names = [name for name, held in self._scope.variables.items() if held.kind == "int" and not name.startswith("i_")]
+        names = [
+            name for name, held in self._scope.variables.items() if held.kind == "int" and not name.startswith("i_")
+        ]
         if not names:
             return self.set_variable(depth)
         operator = self._pick(("+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="))
@@ -565,14 +656,21 @@ class ProgramText:
     def print_value(self, depth: int) -> str:
         if self._chance(0.3):
             name = self._pick(tuple(self._maps))
-            keys, value = self._maps[name]
+            keys, _ = self._maps[name]
             return f"print({f'@{name}' if self._chance(0.5) else self._element(name, keys, 2)});"
         return f"print({self.expression(self._value_type(3), 3)});"
 
     def map_action(self, depth: int) -> str:
         name = self._pick(tuple(self._maps))
         keys, _ = self._maps[name]
-        return self._pick((f"clear(@{name});", f"zero(@{name});", f"delete({self._element(name, keys, 2)});", f"print(@{name}, 5, 2);"))
+        return self._pick(
+            (
+                f"clear(@{name});",
+                f"zero(@{name});",
+                f"delete({self._element(name, keys, 2)});",
+                f"print(@{name}, 5, 2);",
+            )
+        )
 
     def action(self, depth: int) -> str:
         options = ['time("%H:%M\\n");', "time();", f"join({self._simple_int()}, \",\");", "join(curtask);", 'cat("/proc/%d/stat", pid);',
@@ -624,7 +722,11 @@ class ProgramText:
         return text
 
     def bare(self, depth: int) -> str:
-        return f"{self.int_increment(1)};".replace("(", "", 1).replace(");", ";") if self._chance(0.7) else f"{self.expression(INT, 2)};"
+        return (
+            f"{self.int_increment(1)};".replace("(", "", 1).replace(");", ";")
+            if self._chance(0.7)
+            else f"{self.expression(INT, 2)};"
+        )
 
     # --- probes
 
@@ -649,10 +751,14 @@ class ProgramText:
 
     def probe_raw(self) -> str:
         numbered = ("arg0", "arg1", "arg2")
-        return self._enter(f"rawtracepoint:{self._pick(('sched_switch', 'sys_enter', 'sched_waking'))}", numbered=numbered)
+        return self._enter(
+            f"rawtracepoint:{self._pick(('sched_switch', 'sys_enter', 'sched_waking'))}", numbered=numbered
+        )
 
     def probe_timer(self) -> str:
-        return self._enter(self._pick(("interval:ms:50", "interval:hz:20", "profile:hz:99", "profile:us:900", "i:s:1")), registers=True)
+        return self._enter(
+            self._pick(("interval:ms:50", "interval:hz:20", "profile:hz:99", "profile:us:900", "i:s:1")), registers=True
+        )
 
     def probe_software(self) -> str:
         return self._enter(self._pick(("software:cpu-clock:1000000", "software:faults:10", "s:cs:5")), registers=True)
@@ -665,10 +771,19 @@ class ProgramText:
 
     def probe_return(self) -> str:
         binary = build.program("functions")
-        return self._enter(f"uretprobe:{binary}:{self._pick(('greet', 'wild_*'))}", registers=True, numbered=("retval",))
+        return self._enter(
+            f"uretprobe:{binary}:{self._pick(('greet', 'wild_*'))}", registers=True, numbered=("retval",)
+        )
 
     def probe_usdt(self) -> str:
-        name, count = self._pick((("tick:tick:loop", 2), ("tick:tick:twice", 2), ("usdt_arguments:sizes:all", 8), ("usdt_arguments:sizes:twelve", 10)))
+        name, count = self._pick(
+            (
+                ("tick:tick:loop", 2),
+                ("tick:tick:twice", 2),
+                ("usdt_arguments:sizes:all", 8),
+                ("usdt_arguments:sizes:twelve", 10),
+            )
+        )
         program, _, rest = name.partition(":")
         numbered = tuple(f"arg{i}" for i in range(count))
         return self._enter(f"usdt:{build.program(program)}:{rest}", registers=True, numbered=numbered)

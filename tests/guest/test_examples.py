@@ -31,7 +31,6 @@ def watched(tool: str, path: Path) -> str:
         work(path)
         outcome = session.interrupt()
     assert (outcome.stderr, outcome.status) == ("", 0)
-    print(outcome.stdout)
     return outcome.stdout
 
 

@@ -188,7 +188,6 @@ def test_removed(short_path: Path) -> None:
     (short_path / "a").write_text("x")
     code = f"os.rename('{short_path}/a', '{short_path}/b'); os.unlink('{short_path}/b'); os.mkdir('{short_path}/d')"
     worker = Worker("remover", f"{code}; os.rmdir('{short_path}/d'); os.path.exists('x') or os.rmdir('{short_path}/d')")
-    worker.process.stderr = None
     out = watch("removed", lambda: worker.run(1), "remover").stdout
     found = re.findall(rf"^{worker.pid} +remover +(\w+) +(-?\d+)  (.*)$", out, re.MULTILINE)
     assert found == [
@@ -208,7 +207,9 @@ def test_mounts(short_path: Path) -> None:
     assert re.search(rf"^\d+ +umount +umount +0  {short_path} flags \d+$", out, re.MULTILINE)
     # A newer mount(8) makes the mount with fsmount, which is not watched.
     if "fsmount" not in subprocess.run(["strings", "/usr/bin/mount"], capture_output=True, text=True).stdout:
-        assert re.search(rf"^\d+ +mount +mount +0  some_source on {short_path} type tmpfs flags \w*1$", out, re.MULTILINE)
+        assert re.search(
+            rf"^\d+ +mount +mount +0  some_source on {short_path} type tmpfs flags \w*1$", out, re.MULTILINE
+        )
 
 
 def test_iosizes() -> None:
@@ -261,7 +262,9 @@ def test_disklatency(tmp_path: Path) -> None:
     major, minor = disk_of(tmp_path)
     out = watch("disklatency", lambda: write_directly(tmp_path)).stdout
     assert sum(histogram(out, rf"us\[{major}, {minor}, W\w*\]").values()) >= 1
-    rows = [histogram(out, re.escape(key)) for key in re.findall(rf"^@(us\[{major}, {minor}, W\w*\]):", out, re.MULTILINE)]
+    rows = [
+        histogram(out, re.escape(key)) for key in re.findall(rf"^@(us\[{major}, {minor}, W\w*\]):", out, re.MULTILINE)
+    ]
     assert sum(sum(row.values()) for row in rows) >= 8
 
 
@@ -573,7 +576,6 @@ def test_tcpstates() -> None:
 
 
 def test_connects() -> None:
-    code = f"""{talk(0, 0)}"""
     with tcp_server() as port, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         refused = closed.getsockname()[1]
@@ -608,9 +610,7 @@ def test_accepts() -> None:
             listener = socket.create_server(("127.0.0.1", 0))
             with socket.create_connection(listener.getsockname()) as client:
                 accepted, _ = listener.accept()
-                session.wait_for(
-                    rf"^{ME} +\S+ +{accepted.fileno()} +127\.0\.0\.1 +{client.getsockname()[1]} +\d+$"
-                )
+                session.wait_for(rf"^{ME} +\S+ +{accepted.fileno()} +127\.0\.0\.1 +{client.getsockname()[1]} +\d+$")
                 accepted.close()
             listener.close()
             workload()

@@ -72,7 +72,7 @@ def test_plain_command_lines_mean_what_they_mean_to_click(words: list[str]) -> N
     [
         ["-dd"], ["--include=a.h"], ["-p", "1"], ["-e"], ["-B", "often"], ["-B"], ["--nope"], ["-lv"], ["--qui"],
         ["-e", "-x"], ["-o", "-"],
-    ],  # fmt: skip
+    ],
 )
 def test_other_command_lines_are_left_to_click(words: list[str]) -> None:
     assert cli.parse_plainly(words) is None

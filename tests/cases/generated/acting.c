@@ -55,6 +55,7 @@ int tracepoint_sched_sched_process_exec(void *ctx)
 	char comm[16] aligned8;
 
 	// 2: /comm == "victim"/
+	zero_fill(comm, 16);
 	current_comm(comm, 16);
 	if (!(*(u32 *)comm == 0x74636976 && *(u16 *)(comm + 4) == 0x6d69 && comm[6] == 0))
 		return 0;

@@ -86,6 +86,8 @@ struct tracepoint_syscalls_sys_exit_read_args {
 // tracepoint:syscalls:sys_exit_read
 int tracepoint_syscalls_sys_exit_read(struct tracepoint_syscalls_sys_exit_read_args *ctx)
 {
+	s64 ret = ctx->ret;
+	keep(ret);
 	u32 zero = 0;
 	struct avg_key key aligned8;
 	struct avg_value first;
@@ -97,64 +99,63 @@ int tracepoint_syscalls_sys_exit_read(struct tracepoint_syscalls_sys_exit_read_a
 	struct stats_value first_4;
 
 	// 2: /args->ret > 0/
-	if (!(ctx->ret > 0))
+	if (!(ret > 0))
 		return 0;
 	// 4: @sum = sum(args->ret)
-	s64 n = ctx->ret;
 	struct sum_value *sum_2 = map_lookup(MAP(sum), &zero);
 	if (sum_2) {
-		sum_2->value += n;
+		sum_2->value += ret;
 		sum_2->set = 1;
 	}
 	// 5: @avg[comm] = avg(args->ret)
-	s64 n_2 = ctx->ret;
+	zero_fill(key.part, 16);
 	current_comm(key.part, 16);
 	struct avg_value *avg_2 = map_lookup(MAP(avg), &key);
 	if (avg_2) {
 		avg_2->count += 1;
-		avg_2->total += n_2;
+		avg_2->total += ret;
 	} else {
-		first = (struct avg_value){ .count = 1, .total = n_2 };
+		first = (struct avg_value){ .count = 1, .total = ret };
 		if (map_update(MAP(avg), &key, &first, ANY))
 			count_lost(2);
 	}
 	// 6: @min[comm] = min(args->ret)
-	s64 n_3 = ctx->ret;
+	zero_fill(key_2.part, 16);
 	current_comm(key_2.part, 16);
 	struct min_value *min_2 = map_lookup(MAP(min), &key_2);
 	if (min_2) {
-		if (!min_2->set || (s64)n_3 < min_2->value)
-			min_2->value = n_3;
+		if (!min_2->set || (s64)ret < min_2->value)
+			min_2->value = ret;
 		min_2->set = 1;
 	} else {
-		first_2 = (struct min_value){ .set = 1, .value = n_3 };
+		first_2 = (struct min_value){ .set = 1, .value = ret };
 		if (map_update(MAP(min), &key_2, &first_2, ANY))
 			count_lost(3);
 	}
 	// 7: @max[comm] = max(args->ret)
-	s64 n_4 = ctx->ret;
+	zero_fill(key_3.part, 16);
 	current_comm(key_3.part, 16);
 	struct max_value *max_2 = map_lookup(MAP(max), &key_3);
 	if (max_2) {
-		if (!max_2->set || (s64)n_4 > max_2->value)
-			max_2->value = n_4;
+		if (!max_2->set || (s64)ret > max_2->value)
+			max_2->value = ret;
 		max_2->set = 1;
 	} else {
-		first_3 = (struct max_value){ .set = 1, .value = n_4 };
+		first_3 = (struct max_value){ .set = 1, .value = ret };
 		if (map_update(MAP(max), &key_3, &first_3, ANY))
 			count_lost(4);
 	}
 	// 8: @stats[comm, cpu] = stats(args->ret)
-	s64 n_5 = ctx->ret;
+	zero_fill(key_4.part1, 16);
 	current_comm(key_4.part1, 16);
 	u32 cpu = cpu_id();
 	key_4.part2 = (u64)cpu;
 	struct stats_value *stats_2 = map_lookup(MAP(stats), &key_4);
 	if (stats_2) {
 		stats_2->count += 1;
-		stats_2->total += n_5;
+		stats_2->total += ret;
 	} else {
-		first_4 = (struct stats_value){ .count = 1, .total = n_5 };
+		first_4 = (struct stats_value){ .count = 1, .total = ret };
 		if (map_update(MAP(stats), &key_4, &first_4, ANY))
 			count_lost(5);
 	}

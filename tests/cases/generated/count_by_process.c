@@ -51,6 +51,7 @@ int tracepoint_raw_syscalls_sys_enter(void *ctx)
 	u64 first;
 
 	// 2: @[comm] = count()
+	zero_fill(key.part, 16);
 	current_comm(key.part, 16);
 	u64 *element = map_lookup(MAP(unnamed), &key);
 	if (element) {

@@ -56,11 +56,13 @@ struct tracepoint_syscalls_sys_exit_openat_args {
 // tracepoint:syscalls:sys_enter_openat
 int tracepoint_syscalls_sys_enter_openat(struct tracepoint_syscalls_sys_enter_openat_args *ctx)
 {
+	u64 filename = ctx->filename;
+	keep(filename);
 	u64 new_value;
 	u64 key;
 
 	// 2: @name[tid] = args->filename
-	new_value = ctx->filename;
+	new_value = filename;
 	u32 tid = (u32)pid_tgid();
 	key = (u64)tid;
 	if (map_update(MAP(name), &key, &new_value, ANY))
@@ -71,6 +73,8 @@ int tracepoint_syscalls_sys_enter_openat(struct tracepoint_syscalls_sys_enter_op
 // tracepoint:syscalls:sys_exit_openat
 int tracepoint_syscalls_sys_exit_openat(struct tracepoint_syscalls_sys_exit_openat_args *ctx)
 {
+	s64 ret = ctx->ret;
+	keep(ret);
 	u64 late = 0;
 	u64 key;
 
@@ -89,7 +93,7 @@ int tracepoint_syscalls_sys_exit_openat(struct tracepoint_syscalls_sys_exit_open
 		u32 pid = pid_tgid() >> 32;
 		event->arg1 = pid;
 		current_comm(event->arg2, 16);
-		event->arg3 = ctx->ret;
+		event->arg3 = ret;
 		key = (u64)tid;
 		u64 *name_3 = map_lookup(MAP(name), &key);
 		u64 value_2 = name_3 ? *name_3 : 0;

@@ -33,17 +33,20 @@ struct tracepoint_syscalls_sys_enter_openat_args {
 // tracepoint:syscalls:sys_enter_openat
 int tracepoint_syscalls_sys_enter_openat(struct tracepoint_syscalls_sys_enter_openat_args *ctx)
 {
-	struct buffer_64 new_value;
+	u64 filename = ctx->filename;
+	keep(filename);
+	struct buffer_64 new_value aligned8;
 	struct unnamed_key key;
 
 	// 4: @[str(args->filename), str(args->filename, 200), comm, probe] = buf(args->filename, 64)
 	zero_fill(&new_value, 68);
 	new_value.length = 64;
-	read_user(new_value.bytes, 64, (void *)(ctx->filename));
+	read_user(new_value.bytes, 64, (void *)filename);
 	zero_fill(key.part1, 64);
-	read_user_str(key.part1, 64, (void *)ctx->filename);
+	read_user_str(key.part1, 64, (void *)filename);
 	zero_fill(key.part2, 64);
-	read_user_str(key.part2, 64, (void *)ctx->filename);
+	read_user_str(key.part2, 64, (void *)filename);
+	zero_fill(key.part3, 16);
 	current_comm(key.part3, 16);
 	key.part4 = 0;
 	if (map_update(MAP(unnamed), &key, &new_value, ANY))

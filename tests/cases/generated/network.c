@@ -46,8 +46,17 @@ struct tracepoint_sock_inet_sock_set_state_args {
 // tracepoint:sock:inet_sock_set_state
 int tracepoint_sock_inet_sock_set_state(struct tracepoint_sock_inet_sock_set_state_args *ctx)
 {
+	s64 newstate = ctx->newstate;
+	keep(newstate);
+	u64 sport = ctx->sport;
+	keep(sport);
+	u64 family = ctx->family;
+	keep(family);
+	u64 dport = ctx->dport;
+	keep(dport);
+
 	// 2: /args->newstate == TCP_ESTABLISHED/
-	if (!((s64)ctx->newstate == 1))
+	if (!((s64)newstate == 1))
 		return 0;
 	// 4: printf("%s:%d -> %s:%d\n", ntop(args->saddr), args->sport, ntop(args->family, args->daddr_v6), ar...
 	struct printf_event *event = ring_reserve(MAP(events), sizeof(*event), 0);
@@ -56,11 +65,11 @@ int tracepoint_sock_inet_sock_set_state(struct tracepoint_sock_inet_sock_set_sta
 		zero_fill(&event->arg1, sizeof(event->arg1));
 		event->arg1.family = 2;
 		read_kernel(event->arg1.bytes, 4, (void *)((char *)ctx + 32));
-		event->arg2 = ctx->sport;
+		event->arg2 = sport;
 		zero_fill(&event->arg3, sizeof(event->arg3));
-		event->arg3.family = ctx->family;
+		event->arg3.family = family;
 		read_kernel(event->arg3.bytes, 16, (void *)((char *)ctx + 56));
-		event->arg4 = ctx->dport;
+		event->arg4 = dport;
 		ring_submit(event, wakeup());
 	} else {
 		count_lost(0);

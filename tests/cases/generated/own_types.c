@@ -63,6 +63,8 @@ struct registers {
 // kprobe:do_nanosleep
 int kprobe_do_nanosleep(struct registers *ctx)
 {
+	u64 di = ctx->di;
+	keep(di);
 	u64 r = 0;
 	s8 value;
 	u32 value_2;
@@ -70,7 +72,7 @@ int kprobe_do_nanosleep(struct registers *ctx)
 	u32 value_4;
 
 	// 12: $r = (struct request *)arg0
-	r = ctx->di;
+	r = di;
 	// 13: if ($r->kind == WRITE)
 	value = 0;
 	read_any(&value, sizeof(value), (void *)(r + 4));

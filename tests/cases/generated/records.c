@@ -69,6 +69,8 @@ struct registers {
 // kprobe:vfs_open
 int kprobe_vfs_open(struct registers *ctx)
 {
+	u64 di = ctx->di;
+	keep(di);
 	u64 path = 0;
 	u64 task_ = 0;
 	char name[64] aligned8;
@@ -80,7 +82,7 @@ int kprobe_vfs_open(struct registers *ctx)
 	zero_fill(name, 64);
 
 	// 4: $path = (struct path *)arg0
-	path = ctx->di;
+	path = di;
 	// 5: $name = str($path->dentry->d_name.name)
 	value = 0;
 	read_any(&value, sizeof(value), (void *)(path + 8));
@@ -96,7 +98,7 @@ int kprobe_vfs_open(struct registers *ctx)
 	if (event) {
 		event->action = 0;
 		read_any(event->arg1, 16, (void *)(void *)(task_ + 1832));
-		__builtin_memcpy(event->arg2, name, 64);
+		read_kernel(event->arg2, 64, (void *)(name));
 		value = 0;
 		read_any(&value, sizeof(value), (void *)(path + 8));
 		value_3 = 0;

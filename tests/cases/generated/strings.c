@@ -47,6 +47,10 @@ struct tracepoint_syscalls_sys_enter_execve_args {
 // tracepoint:syscalls:sys_enter_execve
 int tracepoint_syscalls_sys_enter_execve(struct tracepoint_syscalls_sys_enter_execve_args *ctx)
 {
+	u64 filename = ctx->filename;
+	keep(filename);
+	u64 argv = ctx->argv;
+	keep(argv);
 	char comm[16] aligned8;
 	char file[64] aligned8;
 	struct tools_key key aligned8;
@@ -54,16 +58,17 @@ int tracepoint_syscalls_sys_enter_execve(struct tracepoint_syscalls_sys_enter_ex
 	zero_fill(file, 64);
 
 	// 2: /comm != "sshd"/
+	zero_fill(comm, 16);
 	current_comm(comm, 16);
 	if (!(!(*(u32 *)comm == 0x64687373 && comm[4] == 0)))
 		return 0;
 	// 4: $file = str(args->filename)
 	zero_fill(file, 64);
-	read_user_str(file, 64, (void *)ctx->filename);
+	read_user_str(file, 64, (void *)filename);
 	// 5: if (strncmp("/usr/bin/", $file, 9) == 0)
 	if ((!(*(u64 *)file == 0x6e69622f7273752fULL && file[8] == 47)) == 0) {
 		// 6: @tools[$file] = count()
-		__builtin_memcpy(key.part, file, 64);
+		read_kernel(key.part, 64, (void *)(file));
 		u64 *tools_2 = map_lookup(MAP(tools), &key);
 		if (tools_2) {
 			*tools_2 += 1;
@@ -80,7 +85,7 @@ int tracepoint_syscalls_sys_enter_execve(struct tracepoint_syscalls_sys_enter_ex
 		if (event) {
 			event->action = 0;
 			__builtin_memcpy(event->arg1, comm, 16);
-			__builtin_memcpy(event->arg2, file, 64);
+			read_kernel(event->arg2, 64, (void *)(file));
 			ring_submit(event, wakeup());
 		} else {
 			count_lost(0);
@@ -93,7 +98,7 @@ int tracepoint_syscalls_sys_enter_execve(struct tracepoint_syscalls_sys_enter_ex
 		event_2->count = 0;
 		for (u32 i = 0; i < 16; i++) {
 			u64 string = 0;
-			if (read_user(&string, 8, (void *)(ctx->argv + 8 * i)) || !string)
+			if (read_user(&string, 8, (void *)(argv + 8 * i)) || !string)
 				break;
 			if (read_user_str(event_2->strings[i], 1024, (void *)string) < 0)
 				break;

@@ -64,16 +64,23 @@ struct tracepoint_sched_sched_switch_args {
 // tracepoint:sched:sched_switch
 int tracepoint_sched_sched_switch(struct tracepoint_sched_sched_switch_args *ctx)
 {
-	struct tuple_1 pair;
-	struct tuple_1 new_value;
+	s64 prev_pid = ctx->prev_pid;
+	keep(prev_pid);
+	s64 prev_prio = ctx->prev_prio;
+	keep(prev_prio);
+	s64 next_prio = ctx->next_prio;
+	keep(next_prio);
+	struct tuple_1 pair aligned8;
+	struct tuple_1 new_value aligned8;
 	u64 key;
 	struct switches_key key_2;
 	u64 first;
 	zero_fill(&pair, 20);
 
 	// 4: $pair = (args->prev_pid, args->prev_comm)
-	pair.e0 = ctx->prev_pid;
-	read_kernel(pair.e1, 16, (void *)((char *)ctx + 8));
+	pair.e0 = prev_pid;
+	zero_fill(pair.e1, 16);
+	read_kernel_str(pair.e1, 16, ((char *)ctx + 8));
 	// 5: @last[cpu] = $pair
 	__builtin_memcpy(&new_value, &pair, 20);
 	u32 cpu = cpu_id();
@@ -81,9 +88,10 @@ int tracepoint_sched_sched_switch(struct tracepoint_sched_sched_switch_args *ctx
 	if (map_update(MAP(last), &key, &new_value, ANY))
 		count_lost(1);
 	// 6: @switches[args->next_comm, (args->prev_prio, args->next_prio)] = count()
-	read_kernel(key_2.part1, 16, (void *)((char *)ctx + 40));
-	key_2.part2.e0 = ctx->prev_prio;
-	key_2.part2.e1 = ctx->next_prio;
+	zero_fill(key_2.part1, 16);
+	read_kernel_str(key_2.part1, 16, ((char *)ctx + 40));
+	key_2.part2.e0 = prev_prio;
+	key_2.part2.e1 = next_prio;
 	u64 *switches_2 = map_lookup(MAP(switches), &key_2);
 	if (switches_2) {
 		*switches_2 += 1;

@@ -18,11 +18,13 @@ inline_ void count_lost(u32 slot)
 // kfunc:vmlinux:vfs_read
 int kfunc_vmlinux_vfs_read(void *ctx)
 {
+	u64 count = ((u64 *)ctx)[2];
+	keep(count);
 	struct bytes_key key;
 	u64 first;
 
 	// 2: @bytes[args->count > 4096 ? "large" : "small"] = count()
-	if (((u64 *)ctx)[2] > 4096) {
+	if (count > 4096) {
 		__builtin_memcpy(key.part, "large", 6);
 	} else {
 		__builtin_memcpy(key.part, "small", 6);
@@ -41,14 +43,16 @@ int kfunc_vmlinux_vfs_read(void *ctx)
 // kretfunc:vmlinux:vfs_read
 int kretfunc_vmlinux_vfs_read(void *ctx)
 {
+	u64 result = ((u64 *)ctx)[4];
+	keep(result);
 	u64 key;
 	u64 first;
 
 	// 3: /retval < 0/
-	if (!((s64)((u64 *)ctx)[4] < 0))
+	if (!((s64)result < 0))
 		return 0;
 	// 3: @errors[strerror(-retval)] = count()
-	key = ((-(s64)((u64 *)ctx)[4]));
+	key = ((-(s64)result));
 	u64 *errors_2 = map_lookup(MAP(errors), &key);
 	if (errors_2) {
 		add_to(errors_2, 1);

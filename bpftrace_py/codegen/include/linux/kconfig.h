@@ -92,6 +92,19 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 #define LOOP_DIVISOR 1
 #define ROUNDS(n) ((n) >= LOOP_DIVISOR ? (n) / LOOP_DIVISOR : 1)
 
+/* Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. */
+inline_ u64 unsigned_div(u64 a, u64 b)
+{
+	keep(b);
+	return a / b;
+}
+
+inline_ u64 unsigned_mod(u64 a, u64 b)
+{
+	keep(b);
+	return a % b;
+}
+
 /* C's division, which BPF has for unsigned numbers only. Dividing by zero gives 0, as BPF does. */
 inline_ s64 signed_div(s64 a, s64 b)
 {
@@ -143,7 +156,7 @@ inline_ s64 as_int(u64 value)
  * 0 if the first `n` bytes of two strings are equal up to their end, else 1. Without a branch for every byte: the verifier
  * follows each of them.
  */
-inline_ u64 strings_differ(const char *a, const char *b, u32 n)
+inline_ s64 strings_differ(const char *a, const char *b, u32 n)
 {
 	u64 differ = 0, live = 1; /* live: 1 until the end of `a`. No mask of ones: the verifier would try ones and zeros */
 	keep(a); /* or a literal would be compared where it is not: in data that BPF programs do not have */
