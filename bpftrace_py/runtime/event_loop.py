@@ -208,6 +208,8 @@ class EventLoop:
         """Handle what is in the ring buffer now, while probes may be adding to it; stop at an `exit()`."""
         if self._ring is None:
             return
+        # Handling an event may make the next one, as a command of system() does for `kprobe:do_nanosleep`.
+        self._ring.close_off()
         left, tries = _MOST_PRESENT, _BUSY_TRIES
         while left > 0 and tries and not self._flag.exited:
             drained = self.drain_some()
@@ -226,6 +228,7 @@ class EventLoop:
     def discard(self) -> None:
         """Throw away what is in the ring buffer."""
         if self._ring is not None:
+            self._ring.reopen()
             while self._ring.drain(_NOTHING):
                 pass
 

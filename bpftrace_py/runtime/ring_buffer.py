@@ -23,6 +23,7 @@ from typing import Protocol
 BUSY, DISCARDED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
 HEADER_SIZE = 8
 _BATCH = 4096  # records a run
+_NEVER = 1 << 64  # no position in a ring
 DRAIN_LIMIT = 1 << 16  # records a drain: so often the session looks at its other work
 
 
@@ -55,6 +56,11 @@ class Consumer(Protocol):
     def pending(self) -> bool:
         """Whether a record is reserved that the last drain did not take."""
 
+    def close_off(self) -> None:
+        """From now on `drain` and `pending` know only what is reserved now, until `reopen`."""
+
+    def reopen(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -84,18 +90,25 @@ class Ring:
         self._words = data.cast("I")
         self._size = len(data) // 2
         self._guess = 1  # how long the next run may be: as the last one
+        self._closed_off_at = _NEVER
         assert self._size & (self._size - 1) == 0, "a ring buffer's size is a power of two"
 
     @property
     def pending(self) -> bool:
-        return self._produced[0] != self._consumed[0]
+        return self._consumed[0] < min(self._produced[0], self._closed_off_at)
+
+    def close_off(self) -> None:
+        self._closed_off_at = self._produced[0]
+
+    def reopen(self) -> None:
+        self._closed_off_at = _NEVER
 
     def drain(self, handler: Handler, limit: int = DRAIN_LIMIT) -> int:
         words, data, mask = self._words, self._data, self._size - 1
         position, taken, end = self._consumed[0], 0, 0
         while taken < limit:
             if position >= end:
-                end = self._produced[0]
+                end = min(self._produced[0], self._closed_off_at)
                 if position >= end:
                     break
             offset = position & mask
@@ -209,6 +222,12 @@ class LibbpfRing:
         self._handler: Handler | None = None
         self._left = self._taken = 0
         self._error: BaseException | None = None
+
+    def close_off(self) -> None:
+        """Nothing: libbpf does not tell how far the ring is filled. Who drains it while it is filled needs a limit."""
+
+    def reopen(self) -> None:
+        """Nothing, too."""
 
     def drain(self, handler: Handler, limit: int = DRAIN_LIMIT) -> int:
         assert self._ring, "closed"

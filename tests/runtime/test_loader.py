@@ -258,3 +258,28 @@ def test_without_the_trick_compiling_is_only_slower(begin, monkeypatch):
     with loaded(begin) as result:
         assert result.run("begin") == 0
     assert kernel.prctl(27) == bits
+
+
+def test_what_llvm_dies_of_is_told():
+    """LLVM calls exit() for what it cannot make code of, such as too much on the stack."""
+    source = "int begin(void *ctx)\n{\n\tchar a[900];\n\tread_kernel(a, 900, ctx);\n\treturn a[3];\n}\n"
+    code = f"from bpftrace_py.runtime import bcc_backend; bcc_backend.compile_image({source!r}, ['begin']); print('alive')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "E0705" in done.stderr and "BPF stack limit" in done.stderr
+
+
+def test_a_program_that_the_verifier_gives_up_on_gets_shorter_loops():
+    from bpftrace_py.codegen.unit import BoundedLoop
+
+    source = SOURCE.replace(
+        "\tif (value)",
+        "\tu32 rounds = 0;\n\tu64 sum = 0;\n\twhile (1) {\n\t\tif (++rounds > ROUNDS(100000))\n\t\t\tbreak;\n"
+        + "\t\tsum += ktime_ns();\n" * 20 + "\t}\n\tif (value)",
+    )  # fmt: skip
+    large = unit("// Generated from a test\n" + source, program("begin", *BEGIN))
+    large.__dict__["bounded_loops"] = (BoundedLoop(3, 100000),)
+    with loaded(large) as made:
+        (loop,) = made.unit.bounded_loops
+        assert loop.line == 3 and loop.rounds < 100000 and 100000 // made.unit.loop_divisor == loop.rounds
+        assert made.run("begin") == 0

@@ -156,3 +156,11 @@ def test_a_system_command_that_runs_is_ended_with_it(tmp_path: Path) -> None:
         assert session.interrupt().status == 0
     pid = int((tmp_path / "pid").read_text())
     assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_commands_that_make_the_events_they_are_for_do_not_keep_it_going() -> None:
+    with Session("-e", 't:syscalls:sys_enter_execve { system("echo again"); }') as session:
+        session.wait_attached()
+        subprocess.run(["true"], check=True)
+        session.wait_for("^again\nagain\nagain$")
+        assert session.interrupt().status == 0

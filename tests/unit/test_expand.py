@@ -54,6 +54,12 @@ def test_which_probe_by_cookie() -> None:
     assert len({a.cookie for a in program.attachments}) == len(program.attachments)
 
 
+def test_a_map_whose_only_assignment_was_left_out_is_not_told_of() -> None:
+    with pytest.raises(CompileError) as raised:
+        compiled("kprobe:no_such_function { @ = count(); } interval:s:1 { print(@); clear(@no_map); }")
+    assert [d.code for d in raised.value.diagnostics] == ["E0212"]
+
+
 def test_a_missing_function_of_several_is_left_out() -> None:
     found = compiled("kprobe:vfs_read, kprobe:no_such_function { @ = count(); }")
     assert [a.target.name for p in found.programs for a in p.attachments] == ["kprobe:vfs_read"]

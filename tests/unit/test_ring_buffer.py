@@ -332,3 +332,17 @@ def test_a_busy_record_is_looked_at_soon() -> None:
         poller.wait(0)
     poller.close()
     ring.close()
+
+
+def test_what_is_added_after_the_closing_waits_for_the_opening():
+    kernel, seen = Kernel(), Seen()
+    ring = kernel.ring()
+    kernel.put(b"before")
+    ring.close_off()
+    kernel.put(b"behind")
+    assert ring.pending
+    assert ring.drain(seen) == 1
+    assert not ring.pending and ring.drain(seen) == 0
+    ring.reopen()
+    assert ring.pending and ring.drain(seen) == 1
+    assert seen.payloads == [b"before", b"behind"]
