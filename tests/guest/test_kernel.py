@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from tests.guest.machine import BUILD
-from tests.live import Session, peer
 
 
 def test_it_is_the_downloaded_kernel():
@@ -15,13 +14,3 @@ def test_it_is_the_downloaded_kernel():
 def test_it_has_kprobes_and_btf():
     assert Path("/sys/kernel/tracing/kprobe_events").exists()
     assert Path("/sys/kernel/btf/vmlinux").stat().st_size > 1 << 20
-
-
-def test_the_peer_attaches_kprobe_and_fentry():
-    program = 'kprobe:vfs_open { @k = pid; } kfunc:vfs_open { @f = pid; }'
-    with Session("-e", program, tool=peer()) as session:
-        session.wait_attached()
-        Path("/proc/self/stat").read_text()
-        outcome = session.interrupt()
-    assert f"@k: {os.getpid()}" in outcome.stdout
-    assert f"@f: {os.getpid()}" in outcome.stdout
