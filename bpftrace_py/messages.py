@@ -406,6 +406,11 @@ UNSAFE_SYSTEM = _message(
 )
 OUTPUT_FAILED = _message("E0902", "the output could not be written: {reason}", "The disk is full, or the file has gone.")
 SYSTEM_FAILED = _message("W0905", "the command of system() in line {line} could not be started: {reason}")
+COMMANDS_NOT_RUN = _message(
+    "W0913",
+    "{count} commands of system() were not run: the session was stopped before it was their turn",
+    "Commands take longer than the events come that they are for. What waits for longer than a second after Ctrl-C is left out.",
+)
 CAT_FAILED = _message("W0906", "cat() cannot read {path}: {reason}")
 KERNEL_REFUSED = _message("E0903", "the kernel refused what the session needs: {reason}")
 PROBE_NOT_ATTACHED = _message("W0907", "{probe} is not attached: {reason}")

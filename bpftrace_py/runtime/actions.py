@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16  # bytes of a command's output that are taken at a time
 _ONE_EVENT = 1 << 20  # bytes of a command's output that make one event, where output has events
 _LOOK_EVERY = 200  # milliseconds; so often it is checked whether a silent command has ended or must
-_TERMINATED = 1.0  # seconds that a command of system() has to end when the session ends
+_TERMINATED = 1.0  # seconds that the commands of system() have to end when the session ends
 
 
 def warning(message: Message, *, hint: str | None = None, **values: object) -> Diagnostic:
@@ -86,7 +86,7 @@ class SessionActions:
     """Carries out actions by way of the session's output and maps. `commands` is what `plan_systems` made of the unit's.
 
     `request_stop` is called for `exit()`; `stopping` says whether the session is to end, which ends a running command,
-    too; `warn` tells the user of what went wrong.
+    too, and leaves out those that have waited longer than a second (`not_run`); `warn` tells the user of what went wrong.
     """
 
     def __init__(
@@ -98,6 +98,8 @@ class SessionActions:
         self._cat_bytes_max = cat_bytes_max
         self._request_stop = request_stop
         self._stopping = stopping
+        self._stopped_at: float | None = None  # when a command was first told so
+        self.not_run = 0
         self._warn = warn
         self._script_maps = {script_map.name: script_map for script_map in program.maps}
         self._commands = commands
@@ -169,8 +171,14 @@ class SessionActions:
             left -= len(part)
         return b"".join(parts)
 
-    def system(self, action: unit.System, literals: Sequence[bytes], texts: list[bytes]) -> None:
-        """Run the command and wait for it: what it prints comes between what was printed before and after it."""
+    def system(self, action: unit.System, literals: Sequence[bytes], texts: list[bytes]) -> bool:
+        """Run the command and wait for it: what it prints comes between what was printed before and after it.
+
+        True if the session is to end. A command may make the next event of its kind, so that a drain of the ring never ends.
+        """
+        if not self._has_time():
+            self.not_run += 1
+            return True
         import subprocess
 
         self._output.writer.flush()
@@ -181,7 +189,7 @@ class SessionActions:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             self._warn(warning(messages.SYSTEM_FAILED, line=action.line, reason=reason[:1].lower() + reason[1:]))
-            return
+            return self._stopping()
         assert process.stdout
         try:
             self._collect(process)
@@ -195,6 +203,18 @@ class SessionActions:
             if process.poll() is None:
                 process.kill()
             process.wait()
+        return self._stopping()
+
+    def _has_time(self) -> bool:
+        if not self._stopping():
+            return True
+        now = time.monotonic()
+        self._stopped_at = self._stopped_at or now
+        return now < self._stopped_at + _TERMINATED
+
+    def at_end(self) -> None:
+        """From now on it is END that asks for commands: they run as long as they take."""
+        self._stopping = lambda: False
 
     def _collect(self, process: subprocess.Popen[bytes]) -> None:
         """Pass on what a command prints until it closes its output or ends, or the session is to end.

@@ -35,7 +35,7 @@ class Actions(Protocol):
 
     def cat(self, action: unit.Cat, path: bytes) -> None: ...
 
-    def system(self, action: unit.System, literals: Sequence[bytes], texts: list[bytes]) -> None:
+    def system(self, action: unit.System, literals: Sequence[bytes], texts: list[bytes]) -> bool:
         """The command is literals[0] texts[0] literals[1] ...; the texts are the arguments', and not to be trusted."""
 
     def print_map(self, action: unit.PrintMap) -> None: ...
@@ -249,21 +249,23 @@ def _chain(first: Callable[[Any], Any] | None, second: Callable[[Any], Any] | No
 # --- everything else
 
 
-def _each(layout: str, carry_out: Callable[[tuple[Item, ...]], None]) -> Act:
+def _each(layout: str, carry_out: Callable[[tuple[Item, ...]], bool | None]) -> Act:
     unpack = struct.Struct(layout).iter_unpack
 
     def act(records: memoryview) -> bool:
+        end = False
         for items in unpack(records):
-            carry_out(items)
-        return False
+            end = carry_out(items) or end
+        return end
 
     return act
 
 
 def _compile_action(
     action: unit.Action, to: Actions, texts: Texts
-) -> tuple[list[str] | None, Callable[[tuple[Item, ...]], None]]:
-    """The `struct` codes of an action's arguments (None: as their types say) and what carries it out."""
+) -> tuple[list[str] | None, Callable[[tuple[Item, ...]], bool | None]]:
+    """The `struct` codes of an action's arguments (None: as their types say) and what carries it out; if that answers
+    true, the drain ends."""
     if isinstance(action, unit.Time):
         return None, lambda items: to.time(action)
     if isinstance(action, unit.PrintMap):

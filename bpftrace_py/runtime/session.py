@@ -262,6 +262,8 @@ class Session:
         if print_maps and self.config.print_maps_on_exit:
             self._print_maps()
         self.losses.finish(self._lost_before_end)
+        if not_run := self.actions.not_run:
+            self.warn(warning(messages.COMMANDS_NOT_RUN, count=not_run))
         if damaged := self.decoder.damaged:
             self.warn(warning(messages.DAMAGED_EVENTS, count=damaged))
         self.output.finish()
@@ -273,6 +275,7 @@ class Session:
         self._lost_before_end = self.losses.events_lost()
         self.attached.detach()
         self.loop.discard()  # what came after the end
+        self.actions.at_end()
         self._run_special("END")
         self.loop.drain_all()
 

@@ -30,6 +30,8 @@ META_PACKAGE = "linux-image-amd64"
 # What the initial RAM disk must be able to do before it sees any file: virtio over PCI, 9p on it, overlays.
 FIRST_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 
+CRASH_WORDS = ("BUG: ", "Oops: ", "general protection fault", "Kernel panic", "soft lockup", "rcu_sched self-detected")
+
 
 class GuestError(Exception):
     """The guest could not be built or booted, or it died; the text has what QEMU or the console said last."""
@@ -168,7 +170,7 @@ class Guest:
             (self.exchange / name).write_text(text)
         accelerator = os.environ.get("BPFTRACE_PY_GUEST_ACCEL", "tcg,thread=multi")
         cmdline = (
-            f"console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off random.trust_cpu=on audit=0 "
+            f"console=ttyS0 panic=-1 oops=panic quiet loglevel=4 mitigations=off random.trust_cpu=on audit=0 "
             f"EXCHANGE={self.exchange} MODULES={unpacked / 'lib' / 'modules'}"
         )
         self._process = subprocess.Popen(
@@ -190,9 +192,10 @@ class Guest:
         return self._process.poll() is None
 
     def last_words(self, lines: int = 40) -> str:
-        """The last lines of the console, for an error message."""
-        text = self.console.read_text(errors="replace").replace("\r", "")
-        return "its console ends:\n" + "\n".join(text.splitlines()[-lines:])
+        """The last lines of the console, for an error message; of a kernel that crashed, from where it says so."""
+        said = self.console.read_text(errors="replace").replace("\r", "").splitlines()
+        crash = next((number for number, line in enumerate(said) if any(word in line for word in CRASH_WORDS)), len(said))
+        return "its console ends:\n" + "\n".join(said[min(crash, max(len(said) - lines, 0)) :][: 3 * lines])
 
     def wait(self, timeout: float) -> int:
         """The command's exit status; `GuestError` if the guest died without one or is not done within `timeout` s."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import Session, command
+from tests.live import Session, command, run
 
 PROGRAM = 'BEGIN { printf("begin\\n"); @ = 1; } END { printf("end\\n"); }'
 # Detaching one probe of a process takes about a tenth of a second, so that a second signal finds it at work.
@@ -164,3 +164,18 @@ def test_commands_that_make_the_events_they_are_for_do_not_keep_it_going() -> No
         subprocess.run(["true"], check=True)
         session.wait_for("^again\nagain\nagain$")
         assert session.interrupt().status == 0
+
+
+def test_commands_of_end_run_as_long_as_they_take() -> None:
+    outcome = run('BEGIN { exit(); } END { system("sleep 0.7; echo done"); printf("after\\n"); }')
+    assert outcome.lines[1:3] == ["done", "after"]
+
+
+def test_commands_that_wait_behind_others_are_left_out_and_counted() -> None:
+    with Session("-q", "-e", 'interval:ms:20 { @++; system("sleep 0.5; echo slept"); }') as session:
+        session.wait_for("^slept$")
+        outcome = session.interrupt()
+    assert outcome.status == 0
+    asked = int(re.search(r"^@: (\d+)$", outcome.stdout, re.MULTILINE)[1])
+    left_out = int(re.search(r"^warning\[W0913\]: (\d+) commands of system\(\) were not run", outcome.stderr, re.MULTILINE)[1])
+    assert asked > left_out >= asked - outcome.lines.count("slept") - 5 > 5
