@@ -20,7 +20,8 @@ from tests.live import IN_GUEST
 
 GUEST_TESTS = Path(__file__).parent
 # Seconds without any report from the guest before it is given up. A test in there has its own, shorter limits.
-SILENCE_LIMIT = 900.0
+SILENCE_LIMIT = 400.0
+MOST_BOOTS = 2
 _BRIDGE = pytest.StashKey["Bridge"]()
 
 
@@ -65,9 +66,14 @@ class Bridge:
         self._config = config
         self._reports: dict[str, list[pytest.TestReport]] = {}
         self._finished: set[str] = set()
-        self._read_to: dict[Path, int] = {}
+        self._node_ids = node_ids
         self._failure: str | None = None
         self._guest: Guest | None = None
+        self._crashes = 0
+        self._boot()
+
+    def _boot(self) -> None:
+        """Start the guest with the tests that are not finished."""
         python = shlex.quote(sys.executable)
         tool = shlex.quote(os.environ.get("BPFTRACE_PY_TEST_COMMAND", ""))
         command = (
@@ -75,8 +81,11 @@ class Bridge:
             "export BPFTRACE_PY_IN_GUEST=1\n"
             f'exec {python} -m tests.guest.agent "$EXCHANGE" 2>&1'
         )
+        left = [node_id for node_id in self._node_ids if node_id not in self._finished]
+        self._read_to: dict[Path, int] = {}
+        self._reports = {node_id: reports for node_id, reports in self._reports.items() if node_id in self._finished}
         try:
-            self._guest = Guest(command, files={"tests": "\n".join(node_ids) + "\n"})
+            self._guest = Guest(command, files={"tests": "\n".join(left) + "\n"})
         except GuestError as error:
             self._failure = str(error)
 
@@ -89,10 +98,11 @@ class Bridge:
             if self._read_reports():
                 heard = time.monotonic()
             elif not running:
-                self._failure = f"the guest ended before this test did; {self._guest.last_words()}"
+                self._lost(f"the guest ended before {item.nodeid} did")
+                heard = time.monotonic()
             elif time.monotonic() - heard > SILENCE_LIMIT:
-                self._guest.stop()
-                self._failure = f"no news from the guest; {self._guest.last_words()}"
+                self._lost(f"no news from the guest, which should run {item.nodeid}")
+                heard = time.monotonic()
             else:
                 time.sleep(0.05)
         if item.nodeid in self._finished:
@@ -102,6 +112,20 @@ class Bridge:
                 item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", self._failure, "call"
             )
         ]  # fmt: skip
+
+    def _lost(self, what: str) -> None:
+        """The guest is gone or stuck. Its emulated kernel may crash, which says nothing of the tests: it is told, and what
+        is left runs on a new boot. If that is lost, too, the tests that are left fail."""
+        assert self._guest
+        self._guest.stop()
+        self._crashes += 1
+        story = f"{what}; {self._guest.last_words()}"
+        if self._crashes >= MOST_BOOTS:
+            self._failure = story
+        else:
+            terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+            terminal.write_line(f"\n{story}\nThe guest is booted again for the tests that are left.")
+            self._boot()
 
     def _read_reports(self) -> bool:
         """Take in the complete lines that the guest has added; false if there were none."""
