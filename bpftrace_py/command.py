@@ -248,7 +248,9 @@ def run(options: Options) -> int:
     from bpftrace_py.runtime.features import Features
 
     if not Features().privileged:  # before compiling: without rights, tracefs cannot be read and no tracepoint is found
-        raise host_error(messages.NOT_PERMITTED, hint="run it as root, or by sudo" if os.geteuid() else None)
+        from bpftrace_py.runtime.refused import not_permitted
+
+        raise not_permitted()
     source = options.source()
     config = options.config()
     child = process = None
@@ -283,6 +285,7 @@ class _Run:
 
     def run(self) -> int:
         from bpftrace_py.live_host import LiveHost
+        from bpftrace_py.runtime.preload import preload
         from bpftrace_py.runtime.unit_cache import compile_cached
 
         if not self._options.no_cache:
@@ -290,7 +293,7 @@ class _Run:
 
             self._cache = Cache()
         host = LiveHost(self._config.btf_path)
-        unit = compile_cached(self._source, self._config, host, self._cache, _warnings_of(self._options))
+        unit = compile_cached(self._source, self._config, host, self._cache, _warnings_of(self._options), preload)
         output = open_output(self._options.output)
         status = self._session(unit, output)
         if output != 1:

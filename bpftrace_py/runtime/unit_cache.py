@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Events that root may define and redefine at any time.
 _DYNAMIC = frozenset(("kprobes", "uprobes", "synthetic", "eprobes", "fprobes"))
+_NOT_KEPT = ""  # stands for a script that was compiled, but whose unit may be another one next time
 _RECORDS: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in (types, units)
@@ -38,26 +39,32 @@ class Uncacheable(Exception):
 
 
 def compile_cached(
-    source: Source, config: Config, host: Host, cache: Cache | None, on_warning: Callable[[Diagnostics], None] | None = None
-) -> units.Unit:
-    """The unit of a script, from `cache` if it is there and still true. Raises `CompileError`."""
+    source: Source, config: Config, host: Host, cache: Cache | None, on_warning: Callable[[Diagnostics], None] | None = None,
+    on_new: Callable[[], None] | None = None,
+) -> units.Unit:  # fmt: skip
+    """The unit of a script, from `cache` if it is there and still true. Raises `CompileError`.
+
+    `on_new` is called if this script was never compiled before, so that there is no image of it, either.
+    """
     key = "" if cache is None else _key(source, config)
-    if cache is not None and key:
-        found = cache.load(key)
-        if found is not None:
-            try:
-                unit = _decode(found)
-            except (Uncacheable, KeyError, TypeError, ValueError) as error:
-                cache.note = f"{key}: {error}"
-            else:
-                if isinstance(unit, units.Unit):
-                    return unit
+    found = cache.load(key) if cache is not None and key else None
+    if found is None and on_new is not None:
+        on_new()
+    if cache is not None and found not in (None, _NOT_KEPT):
+        try:
+            unit = _decode(found)
+        except (Uncacheable, KeyError, TypeError, ValueError) as error:
+            cache.note = f"{key}: {error}"
+        else:
+            if isinstance(unit, units.Unit):
+                return unit
     from bpftrace_py.compiler import compile_source
 
     witness = _Witness(host)
     unit = compile_source(source, config, witness, on_warning=on_warning)
-    if cache is not None and key and not unit.warnings and witness.lasting and _lasting(unit) and "#" not in source.text:
-        cache.store(key, _encode(unit))
+    if cache is not None and key:
+        kept = not unit.warnings and witness.lasting and _lasting(unit) and "#" not in source.text
+        cache.store(key, _encode(unit) if kept else _NOT_KEPT)
     return unit
 
 

@@ -77,8 +77,12 @@ def test_other_options_are_another_unit(config: Config, tmp_path: Path) -> None:
     ids=["cgroup", "uprobe", "define"],
 )
 def test_what_may_change_is_not_kept(text: str, tmp_path: Path) -> None:
-    compile_cached(Source(text), Config(), FakeHost(), cache(tmp_path))
-    assert not (tmp_path / "cache").exists()
+    new: list[bool] = []
+    for _ in range(2):
+        compile_cached(Source(text), Config(), FakeHost(), cache(tmp_path), on_new=lambda: new.append(True))
+    assert new == [True], "that it was compiled before is all that is known of it"
+    stored = [path.read_bytes() for path in (tmp_path / "cache").iterdir()]
+    assert stored and not any(b"Unit" in content for content in stored)
 
 
 def test_a_damaged_entry_is_not_believed(tmp_path: Path) -> None:
