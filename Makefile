@@ -12,6 +12,7 @@ help:
 	@echo 'make check       lint, types and the fast tests: no root needed after the set-up'
 	@echo 'make test-guest  the tests that need kprobes, in a Debian kernel in QEMU'
 	@echo 'make bench       us and bpftrace, measured in turn: bench/results.md (bench-quick: in two minutes, only shown)'
+	@echo 'make soak        ten minutes (SOAK_SECONDS) of as many events as two processes can make; the books must balance'
 	@echo 'make dist        sdist and wheel, under dist/'
 	@echo 'make install     into PREFIX ($(PREFIX)); make uninstall takes it away again'
 	@echo 'make clean       remove what the other targets made'
@@ -61,6 +62,10 @@ bench-quick: setup
 .PHONY: bench-curves
 bench-curves: setup
 	$(SUDO) $(PYTHON) -m bench curves
+
+.PHONY: soak
+soak: setup
+	$(SUDO) env SOAK_SECONDS=$${SOAK_SECONDS:-600} $(PYTHON) scripts/soak.py
 
 .PHONY: dist
 dist: setup

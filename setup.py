@@ -18,5 +18,5 @@ class BuildWithTables(build_py):
         subprocess.run([sys.executable, "-m", "bpftrace_py.syntax.build_tables"], cwd=root, check=True)
 
 
-# The command is a plain script and not an entry point, whose generated wrapper imports `re` for nothing (4 ms).
+# The command is a plain script and not an entry point, whose generated wrapper would start all of Python, and import `re`.
 setup(cmdclass={"build_py": BuildWithTables}, scripts=["bin/bpftrace-py"])

@@ -12,10 +12,9 @@ Everything is imported when it is first used: `import bpftrace_py` alone costs n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.version import __version__
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.config import Config as Config
     from bpftrace_py.diagnostics import BpftraceError as BpftraceError

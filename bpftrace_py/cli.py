@@ -10,9 +10,11 @@ import gc
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from typing import Any
+
     import click
 
     from bpftrace_py.diagnostics import BpftraceError
@@ -28,7 +30,7 @@ USAGE:
 
 OPTIONS:
     -B MODE        output buffering mode ('line', 'full', or 'none')
-    -f FORMAT      output format ('text' or 'json')
+    -f FORMAT      output format ('text', 'json', 'folded' or 'flamegraph')
     -o FILE        write the output to FILE
     -d             dry run: the syntax tree and the generated C
     -dd            dry run: the tree after each pass, and all of the C
@@ -82,7 +84,7 @@ FLAG, COUNT, TEXT, TEXTS, PID = "flag", "count", "text", "texts", "pid"
 _OPTIONS: tuple[tuple[tuple[str, ...], str, str | tuple[str, ...]], ...] = (
     # names, name of the value, kind; a tuple of words is a choice whose default is the first
     (("-B",), "buffering", ("line", "full", "none")),
-    (("-f",), "format_", ("text", "json")),
+    (("-f",), "format_", ("text", "json", "folded", "flamegraph")),
     (("-o",), "output", TEXT),
     (("-d",), "debug", COUNT),
     (("-e",), "program", TEXT),

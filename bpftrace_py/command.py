@@ -6,17 +6,18 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import Diagnostic, Diagnostics, host_error
 from bpftrace_py.record import record
 from bpftrace_py.source import Source
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.config import Config
-    from bpftrace_py.output.base import Output
+    from bpftrace_py.output.base import Output, Writer
     from bpftrace_py.output.values import Texts
     from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bpftrace_py.runtime.session import Session
 
 ATTACHED = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # the variable that asks for it, and what is printed
+STACK_FORMATS = ("folded", "flamegraph")
 SCRIPT_LIMIT = 64 << 20  # bytes
 _GARBAGE_EVERY = 100_000  # allocations: events come and go without cycles, so looking for those finds little
 
@@ -243,6 +245,17 @@ def _warnings_of(options: Options) -> Callable[[Diagnostics], None]:
     return tell
 
 
+def _check_stack_format(options: Options, unit: Unit) -> None:
+    """Raises `HostError` if there would be nothing to show, or nobody to see it."""
+    from bpftrace_py.output.folded import stack_maps
+
+    if not stack_maps(unit.maps):
+        hint = "count stacks in a map, such as `@[ustack, kstack] = count();`"
+        raise host_error(messages.NO_STACK_MAPS, format=options.format_, hint=hint)
+    if options.format_ == "flamegraph" and options.output is None and os.isatty(1):
+        raise host_error(messages.PICTURE_TO_TERMINAL, hint="name a file by -o, such as -o stacks.svg")
+
+
 def run(options: Options) -> int:
     """Compile and run the program: the exit status."""
     from bpftrace_py.runtime.features import Features
@@ -294,6 +307,8 @@ class _Run:
             self._cache = Cache()
         host = LiveHost(self._config.btf_path)
         unit = compile_cached(self._source, self._config, host, self._cache, _warnings_of(self._options), preload)
+        if self._options.format_ in STACK_FORMATS:
+            _check_stack_format(self._options, unit)
         output = open_output(self._options.output)
         status = self._session(unit, output)
         if output != 1:
@@ -309,7 +324,7 @@ class _Run:
 
         session = Session(
             unit, self._config, lambda texts: self._make_output(texts, output), child=self._child, process=self._process,
-            cache=self._cache, warn=self._warn if self._options.format_ == "text" else None,
+            cache=self._cache, warn=None if self._options.format_ == "json" else self._warn,
         )  # fmt: skip
         self._running = session
         signals = Signals(session.stop, self._pass_on)
@@ -325,7 +340,9 @@ class _Run:
         return 0
 
     def _start_and_run(self, session: Session) -> None:
-        session.start(quiet=self._options.quiet, on_loaded=self._loaded if self._options.verbose else None)
+        with self._progress("Attaching") as progress:
+            on_loaded = self._loaded if self._options.verbose else None
+            session.start(quiet=self._options.quiet, on_loaded=on_loaded, on_progress=progress)
         if os.environ.get(ATTACHED):
             write_error(ATTACHED)
         if self._options.verbose:
@@ -334,7 +351,16 @@ class _Run:
         gc.set_threshold(_GARBAGE_EVERY)
         gc.enable()
         session.run()
-        session.finish()
+        with self._progress("Detaching") as progress:
+            session.finish(on_detaching=progress)
+
+    def _progress(self, verb: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+        """What shows how far we are, on a terminal that is not to be quiet."""
+        if self._options.quiet or not os.isatty(2):
+            return nullcontext()
+        from bpftrace_py.progress import Progress
+
+        return Progress(verb)
 
     def _make_output(self, texts: Texts, fd: int) -> Output:
         from bpftrace_py.runtime.session import SessionWriter
@@ -344,10 +370,26 @@ class _Run:
             from bpftrace_py.output.json import JsonOutput
 
             return JsonOutput(writer, texts)
+        if self._options.format_ in STACK_FORMATS:
+            return self._stack_output(texts, writer)
         from bpftrace_py.output.text import TextOutput
 
         texts.escape = os.isatty(fd)
         return TextOutput(writer, texts)
+
+    def _stack_output(self, texts: Texts, result: Writer) -> Output:
+        """`-f folded` and `-f flamegraph`: the stacks to `result`, all other output to standard error."""
+        from bpftrace_py.output import folded
+        from bpftrace_py.runtime.session import SessionWriter
+
+        render: Callable[[folded.Stacks], bytes] = folded.text
+        if self._options.format_ == "flamegraph":
+            from bpftrace_py.output.flamegraph import renderer
+
+            render = renderer(" ".join(self._source.text.split()) if self._options.program is not None else self._source.name)
+        texts.escape = os.isatty(2)
+        messages_to = SessionWriter(2, self._options.buffering)
+        return folded.StackOutput(messages_to, texts, result, folded.stack_maps(self._running.unit.maps), render, self._warn)
 
     def _warn(self, diagnostic: Diagnostic) -> None:
         self._running.output.writer.settle()  # it belongs behind what was printed before

@@ -52,8 +52,17 @@ def compile_source(
     program = parse_source(source, diagnostics)
     if on_pass:
         on_pass("parser", program)
-    typed = analyse(program, config, host, diagnostics, on_pass)
-    unit = Generator(typed, host, diagnostics).generate()
+    try:
+        typed = analyse(program, config, host, diagnostics, on_pass)
+        unit = Generator(typed, host, diagnostics).generate()
+    except RecursionError:
+        # The parser's limit is for trees in general; of calls in calls, or types in types, the passes can follow fewer.
+        from bpftrace_py import messages
+        from bpftrace_py.syntax.parser import deepest
+
+        diagnostics.error(messages.TOO_DEEP, deepest(program).span)
+        diagnostics.raise_errors()
+        raise
     if on_warning:
         on_warning(diagnostics)
     return unit

@@ -32,6 +32,7 @@ class Config:
     pid: int | None = None  # -p
     include: tuple[str, ...] = ()  # --include
     include_directories: tuple[str, ...] = ()  # -I
+    histogram_sums: bool = False  # --export: histograms keep the sum of what they count
 
 
 _NUMBERS = {

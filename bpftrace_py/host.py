@@ -7,9 +7,15 @@ Every method answers "not known" (None or empty) rather than raise: what that me
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
+from bpftrace_py.record import record
 from bpftrace_py.types import Field, RecordType, Type
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class KernelTypes(Protocol):
@@ -34,6 +40,47 @@ class KernelTypes(Protocol):
         """All record names, for "did you mean"."""
 
 
+@record(frozen=True)
+class Leaf:
+    """A scalar in a value: its place and size in bytes, and its kind: `integer` (pointers, too), `float` (vectors, too),
+    or `extended` (`long double`)."""
+
+    place: int
+    size: int
+    kind: str
+
+
+@record(frozen=True)
+class UserParameter:
+    """A parameter (or the result) of a function of a program. `alignment` is at most 16. `by_reference`: a C++ object
+    that callers hand over by its address, although the declaration does not say so."""
+
+    name: str
+    type: Type
+    size: int
+    alignment: int
+    leaves: tuple[Leaf, ...]
+    by_reference: bool = False
+
+
+class UserTypes(Protocol):
+    """Types and functions of one program or library, from its debug information."""
+
+    def find(self, name: str) -> Type | None:
+        """As `KernelTypes.find`."""
+
+    def fields(self, record: RecordType) -> tuple[Field, ...] | None:
+        """The members of a record that `find` (or another record's member) gave; None for any other record."""
+
+    def enumerator(self, name: str) -> int | None: ...
+
+    def function(self, address: int, name: str) -> tuple[tuple[UserParameter, ...], UserParameter | None] | None:
+        """The parameters and the result (None: void) of the function at an address of the file, whose symbol is `name`."""
+
+    def function_listing(self, address: int, name: str) -> list[str] | None:
+        """Its parameters as `-lv` prints them, one line each."""
+
+
 class Host(Protocol):
     architecture: str  # as in os.uname().machine
 
@@ -51,8 +98,20 @@ class Host(Protocol):
     def kernel_types(self) -> KernelTypes | None:
         """None where there is no BTF."""
 
+    def user_types(self, path: str) -> UserTypes | None:
+        """None where the file has no debug information, in itself or in a debug file."""
+
+    def modules_with_types(self) -> Iterable[str]:
+        """The loaded kernel modules that have BTF, sorted."""
+
+    def module_types(self, module: str) -> KernelTypes | None:
+        """The types of such a module, the kernel's among them."""
+
+    def module_of(self, function: str) -> str:
+        """The module that a kernel function is in; empty for the kernel's own, and if it is not known."""
+
     def kernel_functions(self) -> Iterable[str]:
-        """Names that kprobes may attach to."""
+        """Names that kprobes may attach to, those of modules among them."""
 
     def kernel_symbol(self, name: str) -> int | None:
         """Its address."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
-from typing import Any
 
-from bpftrace_py.host import KernelTypes
+from bpftrace_py.host import KernelTypes, UserTypes
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
+
+    from bpftrace_py.ktypes.btf import Btf
 
 _TRACEFS_PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _KALLSYMS = "/proc/kallsyms"
@@ -38,6 +43,8 @@ class LiveHost:
         self._formats: dict[tuple[str, str], str | None] = {}
         self._symbols: dict[str, int | None] = {}
         self._cgroups: dict[str, int | None] = {}
+        self._module_types: dict[str, KernelTypes | None] = {}
+        self._user_types: dict[str, UserTypes | None] = {}
 
     def cpu_count(self) -> int:
         """The number of CPUs that the kernel knows of, online or not: what per-CPU maps have room for."""
@@ -102,10 +109,32 @@ class LiveHost:
         return self._kernel_types
 
     @cached_property
-    def _kernel_types(self) -> KernelTypes | None:
+    def _kernel_types(self) -> Btf | None:
         from bpftrace_py.ktypes.btf import load
 
         return load(self._btf_path)
+
+    def modules_with_types(self) -> Iterable[str]:
+        if self._btf_path is not None or self.kernel_types() is None:
+            return []
+        from bpftrace_py.ktypes.btf import modules
+
+        return modules()
+
+    def module_types(self, module: str) -> KernelTypes | None:
+        if module not in self._module_types:
+            from bpftrace_py.ktypes.btf import load_module
+
+            kernel = self._kernel_types if module in self.modules_with_types() else None
+            self._module_types[module] = None if kernel is None else load_module(kernel, module)
+        return self._module_types[module]
+
+    def user_types(self, path: str) -> UserTypes | None:
+        if path not in self._user_types:
+            from bpftrace_py.ktypes.dwarf_types import load
+
+            self._user_types[path] = load(path)
+        return self._user_types[path]
 
     # --- functions and symbols
 
@@ -121,7 +150,24 @@ class LiveHost:
                 return [name for name in names if name and not name.startswith("__ftrace_invalid_address__")]
             except OSError:
                 pass  # locked down or without ftrace: the symbol table says nearly the same
-        return _functions_of(self._kallsyms, _kprobe_blacklist())
+        return functions_of(self._kallsyms, _kprobe_blacklist())
+
+    def module_of(self, function: str) -> str:
+        return self._modules.get(function, "")
+
+    @cached_property
+    def _modules(self) -> dict[str, str]:
+        """The module of each function that is in one, by name; of two the one that the kernel has first."""
+        found: dict[str, str] = {}
+        at = self._kallsyms.find(b"\t[")  # the kernel's own symbols stand first
+        if at < 0:
+            return found
+        for line in self._kallsyms[self._kallsyms.rfind(b"\n", 0, at) :].split(b"\n"):
+            symbol, bracket, module = line.partition(b"\t[")
+            fields = symbol.split(b" ", 2)
+            if bracket and len(fields) == 3 and fields[1] in b"tTwW":
+                found.setdefault(fields[2].decode("ascii", "replace"), module[:-1].decode("ascii", "replace"))
+        return found
 
     @cached_property
     def _kallsyms(self) -> bytes:
@@ -237,7 +283,7 @@ def find_symbol(kallsyms: bytes, name: str) -> int | None:
     return None
 
 
-def _functions_of(kallsyms: bytes, blacklist: frozenset[str]) -> list[str]:
+def functions_of(kallsyms: bytes, blacklist: frozenset[str]) -> list[str]:
     """The functions that kprobes may be set on, as far as the symbol table tells: text, kept after start-up."""
     initial = range(find_symbol(kallsyms, "_sinittext") or 0, find_symbol(kallsyms, "_einittext") or 0)
     names: dict[str, None] = {}

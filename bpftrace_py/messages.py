@@ -118,7 +118,11 @@ NEEDS_BTF = _message(
     "E0226", "`{type}` probes need the kernel's type information (BTF), and this kernel has none",
     "BTF is in /sys/kernel/btf/vmlinux where the kernel was built with CONFIG_DEBUG_INFO_BTF. A kprobe does without.",
 )
-ONLY_VMLINUX = _message("E0227", "`{type}` probes can only be in the kernel itself (`vmlinux`), not in the module `{name}`")
+UNKNOWN_MODULE = _message(
+    "E0227", "no module `{name}` with type information (BTF) is loaded",
+    "`lsmod` lists the modules that are loaded; those with BTF are in /sys/kernel/btf. The kernel itself is `vmlinux`.",
+)
+NOT_IN_MODULE = _message("E0229", "`{name}` is not in `{module}`")
 FUNCTION_WITHOUT_BTF = _message(
     "E0228", "a `{type}` probe cannot be in `{name}`: the kernel has no type information for it",
     "Functions that the compiler inlined everywhere, or that are written in assembly, have none. A kprobe may do.",
@@ -165,6 +169,16 @@ TRACEFS_MISSING = _message(
 )
 MAP_UNREADABLE = _message("E0710", "the map @{map} cannot be read: {reason}")
 ATTACH_FAILED = _message("E0711", "cannot attach to {probe}: {reason}")
+TRACEFS_CLOSED = _message(
+    "E0714", "this user may not read tracefs ({path}), where the tracepoints of this kernel are",
+    "The kernel knows a tracepoint by a number, which is in tracefs. Capabilities to load programs do not open it: its permissions"
+    " do. Raw tracepoints, uprobes, profile and interval do without it.",
+)
+KERNEL_UNREADABLE = _message(
+    "E0715", "this kernel does not let programs read its memory",
+    "Kernel lockdown in the mode `confidentiality` forbids it, to root as well; kernels before 5.5 have no such function. What needs"
+    " no kernel memory, such as counting system calls by process, may still work.",
+)
 KERNEL_WITHOUT_BPF = _message("E0713", "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)")
 
 NO_FORMAT = _message("E0240", "what `{name}` holds is not known on this machine, so that `args` cannot be read",
@@ -174,6 +188,20 @@ NO_PROTOTYPE = _message("E0241", "the parameters of `{name}` are not known",
 
 NO_USDT_ARGUMENT = _message("E0242", "`{name}` has {count} arguments, so that there is no arg{number}")
 USDT_ARGUMENT_PLACE = _message("E0243", "argument {number} is at a place that cannot be read: {text}")
+
+NO_DEBUG_INFORMATION = _message(
+    "E0244", "`{binary}` has no debug information that can be read, so that the names of the arguments of `{function}` are not known",
+    "The compiler writes debug information (DWARF) with -g; for the programs of a distribution it is in packages of their own.",
+)
+NO_DEBUG_FUNCTION = _message(
+    "E0245", "the debug information of `{binary}` does not tell the arguments of `{function}`",
+    "It describes what was compiled with -g. Functions in assembly, or of libraries that were linked in without it, are missing.",
+)
+UNREADABLE_ARGUMENT = _message("E0246", "the argument `{name}` cannot be read: {reason}")
+ARGS_NOT_AT_START = _message(
+    "E0247", "`args` is only there where a function begins, and {name} is inside of one",
+    "Functions use the registers of their arguments for other things as they go on. `reg()` reads a register anywhere.",
+)
 
 # E03: names and types
 UNKNOWN_IDENTIFIER = _message(
@@ -286,7 +314,7 @@ BUILTIN_HINTS: dict[str, str] = {
     "func": "kprobe, kretprobe, uprobe, uretprobe, kfunc and kretfunc have it",
     "argN": "kprobe, uprobe, usdt, rawtracepoint and kfunc have it; a tracepoint has `args`",
     "sargN": "kprobe and uprobe have it",
-    "args": "tracepoint, kfunc and kretfunc have it; kprobe and uprobe have arg0, arg1, ...",
+    "args": "tracepoint, uprobe, kfunc and kretfunc have it; kprobe and usdt have arg0, arg1, ...",
 }
 
 UNKNOWN_KERNEL_SYMBOL = _message("E0333", "the kernel has no symbol `{name}`, or does not tell its address")
@@ -296,6 +324,10 @@ NO_USER_SYMBOL = _message("E0336", "{path} has no symbol `{name}`")
 UADDR_MOVES = _message(
     "E0337", "{path} is loaded at another address in each process, so that uaddr() works in a uprobe at one place only",
     "Where the file is loaded is worked out from the address of the probed instruction, which a uretprobe does not have.",
+)
+TUPLE_TOO_LARGE = _message(
+    "E0339", "a tuple of {size} bytes is too large: the limit is {limit}",
+    "A tuple holds copies of its parts, so that one that is made of tuples grows fast.",
 )
 
 # E04: functions
@@ -374,10 +406,6 @@ TOO_MANY_PROBES = _message(
     "E0601", "the program would attach {count} probes, and {limit} is the limit",
     "Each attach point takes memory and time, above all when it is detached. A narrower wildcard is the better remedy.",
 )
-UNROLL_TOO_LARGE = _message(
-    "E0603", "{rounds} rounds of this are more than the kernel follows",
-    "The kernel's verifier walks through every round of a loop before it lets a program run, up to a fixed number of branches.",
-)
 
 
 # E08: options and environment
@@ -393,6 +421,12 @@ COMMAND_NOT_STARTED = _message("E0809", "the command {command} of -c cannot be s
 NO_SUCH_PROCESS = _message("E0810", "there is no process with the id {pid}")
 THREAD_NOT_PROCESS = _message("E0811", "{pid} is the id of a thread, not of a process")
 PROCESS_UNUSABLE = _message("E0812", "the process {pid} cannot be watched: {reason}")
+NO_STACK_MAPS = _message(
+    "E0830", "-f {format} shows maps of stacks, and this program has none",
+    "A map of stacks has a stack in its key and something that can be added up as its value: a count, a sum, a number, an average,"
+    " stats or a histogram. The last value of min() or max() is no width.",
+)
+PICTURE_TO_TERMINAL = _message("E0831", "a flame graph is a file, and would be written to the terminal")
 
 # E09: run time
 EXHAUSTED = _message("E0905", "there is not enough of what this takes: {reason}")
@@ -430,9 +464,19 @@ MAP_FULL = _message(
     "Updates of keys that are in the map still work, those of new keys are lost. BPFTRACE_MAP_KEYS_MAX raises the limit.",
 )
 MAP_LOST = _message("W0903", "the map @{map} lost {count} updates, because it was full")
+STACKS_LEFT_OUT = _message(
+    "W0950", "{count} stacks are left out, since their value is zero or negative", "A frame of a flame graph is as wide as its value."
+)
+NO_STACKS_FOUND = _message("W0951", "no stack was counted")
+CPU_GONE = _message(
+    "W0920", "CPU {cpu} went offline: profile, interval, software and hardware probes do not fire on it any more",
+    "The kernel takes a timer or counter off a CPU that goes, and does not put it back when the CPU returns. A new session has all"
+    " CPUs that are there. Probes at places in code are not concerned.",
+)
 STACKS_LOST = _message("W0910", "{count} stack traces could not be kept, because too many different ones came")
 LOOP_STOPPED = _message(
-    "W0911", "the loop in line {line} was stopped {count} times, after {rounds} rounds",
-    "The kernel's verifier must see that every loop ends. A loop that does not count to a constant gets a bound on its rounds,"
-    " as high as the verifier allows for what is in the loop.",
+    "W0911", "the loop in line {line} was stopped {times}, {after}",
+    "The kernel must see that every loop ends, and a loop without end must not stop the machine. From Linux 6.9 on, the loops of a"
+    " probe may take 20,000 rounds each time it runs, those of BEGIN and END a million. Older kernels follow a loop round by round,"
+    " and one that does not count to a small constant gets a bound on its rounds, as high as they allow for what is in the loop.",
 )

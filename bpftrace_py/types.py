@@ -181,24 +181,30 @@ class FunctionType(Type):
 class TupleType(Type):
     elements: tuple[Type, ...]
 
+    def _layout(self) -> tuple[tuple[int, ...], int, int]:
+        """Offsets, size and alignment. Kept: a tuple of tuples would ask each of them twice, and those theirs."""
+        known: tuple[tuple[int, ...], int, int] | None = self.__dict__.get("_known_layout")
+        if known is None:
+            at, alignment, offsets = 0, 1, []
+            for element in self.elements:
+                at = _align(at, element.alignment)
+                offsets.append(at)
+                at += element.size
+                alignment = max(alignment, element.alignment)
+            known = self.__dict__["_known_layout"] = tuple(offsets), _align(at, alignment), alignment
+        return known
+
     @property
     def offsets(self) -> tuple[int, ...]:
-        at, result = 0, []
-        for element in self.elements:
-            at = _align(at, element.alignment)
-            result.append(at)
-            at += element.size
-        return tuple(result)
+        return self._layout()[0]
 
     @property
     def size(self) -> int:
-        if not self.elements:
-            return 0
-        return _align(self.offsets[-1] + self.elements[-1].size, self.alignment)
+        return self._layout()[1]
 
     @property
     def alignment(self) -> int:
-        return max((e.alignment for e in self.elements), default=1)
+        return self._layout()[2]
 
     def __str__(self) -> str:
         return f"({','.join(str(e) for e in self.elements)})"

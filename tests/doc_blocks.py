@@ -29,7 +29,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        return f"{self.path.name}:{self.line}"
+        return f"{self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path.name}:{self.line}"
 
     @property
     def needs(self) -> list[str]:
@@ -51,7 +51,31 @@ GENERATED = ("errors.md",)
 def documents() -> list[Path]:
     """Every document whose blocks are run."""
     pages = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in GENERATED]
-    return [ROOT / "README.md", *pages]
+    return [*sorted(ROOT.glob("*.md")), ROOT / "examples" / "README.md", *pages]
+
+
+def without_blocks(text: str) -> str:
+    """The text of a document outside of its fences."""
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    """The names by which a link can lead to a heading of a document, as GitHub makes them."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ +(.*?)\s*$", without_blocks(path.read_text(encoding="utf-8")), re.MULTILINE):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        name = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        count = 0
+        while (numbered := f"{name}-{count}" if count else name) in found:
+            count += 1
+        found.add(numbered)
+    return found
+
+
+def links(path: Path) -> list[tuple[str, str]]:
+    """(file, anchor) of each link of a document to this repository; the file is empty for a link into the same one."""
+    found = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", without_blocks(path.read_text(encoding="utf-8")))
+    return [(file, anchor) for file, anchor in found if not file.startswith(("http://", "https://"))]
 
 
 def read_blocks(path: Path) -> list[Block]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bpftrace_py.host import UserTypes
 from bpftrace_py.types import (
     INT32,
     INT64,
@@ -226,6 +227,7 @@ _TYPES: dict[str, Type] = {
     "u64": UINT64,
     "enum pid_type": IntegerType(4, False, "enum pid_type"),
 }  # fmt: skip
+OVL_FILE = RecordType("struct ovl_file of overlay", 16)
 _FUNCTIONS: dict[str, tuple[tuple[tuple[str, Type], ...], Type]] = {
     "vfs_open": ((("path", PointerType(PATH)), ("file", PointerType(FILE))), INT32),
     "vfs_read": (
@@ -279,6 +281,18 @@ class FakeKernelTypes:
         return list(_FIELDS)
 
 
+class FakeModuleTypes(FakeKernelTypes):
+    """Those of a module that has one function and one record."""
+
+    def fields(self, record: RecordType) -> tuple[Field, ...] | None:
+        return (Field("flags", UINT32, 8),) if record == OVL_FILE else super().fields(record)
+
+    def function(self, name: str) -> tuple[tuple[tuple[str, Type], ...], Type] | None:
+        if name == "ovl_open":
+            return (("inode", PointerType(INODE)), ("file", PointerType(OVL_FILE))), INT32
+        return super().function(name)
+
+
 class FakeHost:
     """`host.Host` of the constants above; `types=False` is a kernel without BTF."""
 
@@ -310,6 +324,18 @@ class FakeHost:
 
     def kernel_types(self) -> FakeKernelTypes | None:
         return self._types
+
+    def modules_with_types(self) -> Iterable[str]:
+        return ["overlay"]
+
+    def module_types(self, module: str) -> FakeKernelTypes | None:
+        return FakeModuleTypes() if module == "overlay" else None
+
+    def module_of(self, function: str) -> str:
+        return "overlay" if function == "ovl_open" else ""
+
+    def user_types(self, path: str) -> UserTypes | None:
+        return None
 
     def kernel_functions(self) -> Iterable[str]:
         return list(self.functions)

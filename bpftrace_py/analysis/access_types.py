@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py import messages
 from bpftrace_py.analysis.merge import stored_type
 from bpftrace_py.analysis.typing_state import TypingState, is_args
@@ -25,8 +23,7 @@ from bpftrace_py.types import (
     VoidType,
 )
 
-if TYPE_CHECKING:
-    pass
+_MAX_TUPLE = 1 << 15  # bytes; the kernel keeps no larger value for each CPU, and names of types stay readable
 
 
 class AccessTypes(TypingState):
@@ -44,11 +41,13 @@ class AccessTypes(TypingState):
 
     def named_type(self, name: ast.TypeName) -> Type:
         """The type that a cast or sizeof names."""
-        base = self.records.find(name.name)
+        base = self.records.find(name.name, self.context.binary)
         if base is None:
             keyword, blank, word = name.name.rpartition(" ")
             words = [known.rpartition(" ")[2] for known in self.records.names() if known.startswith(keyword + blank)]
             close = did_you_mean(word, words, keyword + blank + "{}")
+            if close is None and self.records.kernel is None:
+                close = "the kernel's own types are not known, since it has no BTF: declare the type, or include its header"
             return self.error(messages.UNKNOWN_TYPE, name.span, name=name.name, hint=close)
         for _ in range(name.pointers):
             base = PointerType(base, self.context.space)
@@ -106,6 +105,9 @@ class AccessTypes(TypingState):
             if member.name == node.name:
                 return self._member(node, member.type, member.data_loc)
         form = ("args->{}" if node.arrow else "args.{}") if of_args else "{}"
+        if of_args and node.name in self.context.unreadable:
+            reason = self.context.unreadable[node.name]
+            return self.error(messages.UNREADABLE_ARGUMENT, node.span, name=node.name, reason=reason)
         hint = did_you_mean(node.name, [f.name for f in fields], form)
         if hint is None and fields:
             hint = f"it has {', '.join(f.name for f in fields[:12])}{', ...' if len(fields) > 12 else ''}"
@@ -161,7 +163,12 @@ class AccessTypes(TypingState):
         for element, type_ in zip(node.elements, elements, strict=True):
             if isinstance(type_, (AggregateType, VoidType, FunctionType)):
                 return self.error(messages.TUPLE_ELEMENT, element.span, type=type_)
-        return UNKNOWN if UNKNOWN in elements else TupleType(tuple(elements))
+        if UNKNOWN in elements:
+            return UNKNOWN
+        type_ = TupleType(tuple(elements))
+        if type_.size > _MAX_TUPLE:
+            return self.error(messages.TUPLE_TOO_LARGE, node.span, size=type_.size, limit=_MAX_TUPLE)
+        return type_
 
     def _tuple_access(self, node: ast.TupleAccess) -> Type:
         operand = self.visit(node.operand)

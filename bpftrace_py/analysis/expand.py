@@ -10,12 +10,14 @@ import copy
 
 from bpftrace_py import messages
 from bpftrace_py.analysis.program import Context, ProbeInstance
-from bpftrace_py.analysis.records import Records
+from bpftrace_py.analysis.records import INTEGERS, Records
+from bpftrace_py.analysis.user_arguments import user_arguments
 from bpftrace_py.codegen import unit
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics, Note
 from bpftrace_py.host import Host
 from bpftrace_py.language.probe_types import ProbeType
+from bpftrace_py.probes.kprobe import typed_in
 from bpftrace_py.probes.resolve import ResolvedPoint, resolve_all
 from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.visitor import walk
@@ -75,8 +77,8 @@ class Expander:
             self.probe_count += len({target.name for target in resolved.targets})
             self._only_once(resolved)
             for target in resolved.targets:
-                if isinstance(target, unit.Kprobe) and self._better_by_fentry(target, uses):
-                    target = unit.Fentry(target.name, target.function, target.on_return)
+                if isinstance(target, unit.Kprobe):
+                    target = self._by_fentry(target, uses) or target
                 context = self._context(resolved.probe_type, target, uses, resolved.point)
                 self._add(groups, probe, context, target, uses)
         return list(groups.values())
@@ -113,6 +115,8 @@ class Expander:
             context.syscalls,
             context.argument_fields,
             context.return_type,
+            context.binary,
+            context.arguments,
         )
         if isinstance(target, unit.Fentry):
             key += (target.function,)
@@ -141,12 +145,16 @@ class Expander:
         if probe_type.name in USER_PROBES:
             space = "user"
             offers.add("uaddr")
-            offers.discard("args")  # arguments by name need the debug information of the binary
         program = probe_type.kind
         fields: tuple[Field, ...] = ()
         arguments: RecordType | None = None
         return_type: Type | None = None
-        syscalls = ""
+        syscalls = binary = ""
+        unreadable: dict[str, str] = {}
+        if isinstance(target, unit.Uprobe):
+            binary = target.path if uses & {"args", "types"} else ""
+            if "args" in uses and "args" in offers:
+                arguments, unreadable = user_arguments(target, self._host, self._records, point, self._diagnostics)
         if isinstance(target, unit.Tracepoint):
             if "args" in uses:
                 fields = self._tracepoint_fields(target, point)
@@ -164,13 +172,19 @@ class Expander:
             offers.add("path")
             fields, return_type = self._function(target, point)
             arguments = self._records.define(RecordType(f"args of {target.name}", 8 * len(fields)), fields)
-        return Context(probe_type.name, program, space, frozenset(offers), arguments, fields, return_type, syscalls)
+        return Context(
+            probe_type.name, program, space, frozenset(offers), arguments, fields, return_type, binary, unreadable,
+            syscalls,
+        )  # fmt: skip
 
-    def _better_by_fentry(self, target: unit.Kprobe, uses: frozenset[str]) -> bool:
-        """Whether the kernel has no kprobes, but fentry, which does for a program that reads no register."""
+    def _by_fentry(self, target: unit.Kprobe, uses: frozenset[str]) -> unit.Fentry | None:
+        """The same without a kprobe, where the kernel has none, but fentry, which does for a program that reads no register."""
         if target.offset or uses & {"reg", "sargN"} or not self._host.fentry_for_kprobes():
-            return False
-        return self._records.kernel is not None and self._records.kernel.function(target.function) is not None
+            return None
+        place = typed_in(self._host, target.function)
+        if place is None:
+            return None
+        return unit.Fentry(target.name, target.function, target.on_return, "" if place == "vmlinux" else place)
 
     def _by_number(self, target: unit.Tracepoint) -> bool:
         """Whether a system call is told from the others by its number, in one program for all of them."""
@@ -194,8 +208,8 @@ class Expander:
 
     def _function(self, target: unit.Fentry, point: ast.AttachPoint) -> tuple[tuple[Field, ...], Type | None]:
         """The parameters of a kernel function as fields, 8 bytes apart as the kernel hands them over."""
-        kernel = self._records.kernel
-        prototype = kernel.function(target.function) if kernel is not None else None
+        types = self._records.of_module(target.module)
+        prototype = types.function(target.function) if types is not None else None
         if prototype is None:
             self._diagnostics.error(messages.NO_PROTOTYPE, point.span, name=target.function)
             return (), None
@@ -227,4 +241,6 @@ def _uses(probe: ast.Probe) -> frozenset[str]:
             found.add(name)
         elif name.startswith(("arg", "sarg")):
             found |= {"argN", "sargN"} if name.startswith("sarg") else {"argN"}
+        elif isinstance(node, ast.TypeName) and node.name not in INTEGERS and node.name != "void":
+            found.add("types")
     return frozenset(found)

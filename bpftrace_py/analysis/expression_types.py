@@ -188,7 +188,7 @@ class ExpressionTypes(AccessTypes):
     def _unary(self, node: ast.Unary) -> Type:
         type_ = self.visit(node.operand)
         if type_ is UNKNOWN:
-            return UNKNOWN
+            return UINT64 if self._counted_from_nothing and node.operator != "*" else UNKNOWN
         if node.operator == "*":
             if isinstance(type_, PointerType):
                 return self.loaded(type_.pointee, type_.space, node.span)
@@ -199,13 +199,14 @@ class ExpressionTypes(AccessTypes):
             if isinstance(type_, (IntegerType, PointerType)):
                 return INT64
         elif isinstance(type_, IntegerType):
-            return INT64 if type_.signed or node.operator == "-" else UINT64
+            return INT64 if type_.signed else UINT64
         return self.error(messages.NEEDS_INTEGER, node.operand.span, what=f"`{node.operator}`", type=type_)
 
     def _binary(self, node: ast.Binary) -> Type:
         left, right = self.visit(node.left), self.visit(node.right)
         if left is UNKNOWN or right is UNKNOWN:
-            return INT64 if node.operator in COMPARISONS | LOGICAL else UNKNOWN
+            known = UINT64 if self._counted_from_nothing else UNKNOWN
+            return INT64 if node.operator in COMPARISONS | LOGICAL else known
         if node.operator in ("==", "!=") and isinstance(left, StringType) and isinstance(right, StringType):
             return INT64
         numbers = (IntegerType, PointerType)

@@ -28,8 +28,11 @@ class Folder:
         self._config = config
         self._records = records
         self._diagnostics = diagnostics
+        self._file = ""
 
-    def fold(self, probe: ast.Probe) -> None:
+    def fold(self, probe: ast.Probe, binary: str = "") -> None:
+        """`binary` is the program whose constants the probe knows."""
+        self._file = binary
         map_expressions(probe, self._fold)
 
     def parameter(self, number: int) -> str | None:
@@ -80,7 +83,7 @@ class Folder:
         return node
 
     def _constant(self, node: ast.Identifier) -> ast.Expression:
-        value = self._records.constant(node.name)
+        value = self._records.constant(node.name, self._file)
         if isinstance(value, int):
             return ast.Integer(value=wrap(value), text=node.name, span=node.span)
         if isinstance(value, str):

@@ -37,13 +37,19 @@ class Inference(ExpressionTypes):
     """Gives every expression of every probe its type, or says why it has none."""
 
     def run(self, instances: list[ProbeInstance]) -> Diagnostics:
+        self._settle(instances)
+        if any(info.assigned and info.value is UNKNOWN for info in self.maps.values()):
+            self._counted_from_nothing = True
+            self._settle(instances)
+        self.final = True
+        self._round(instances)
+        return self.diagnostics
+
+    def _settle(self, instances: list[ProbeInstance]) -> None:
         for _ in range(MAX_ROUNDS):
             self._round(instances)
             if not self._changed:
                 break
-        self.final = True
-        self._round(instances)
-        return self.diagnostics
 
     def _round(self, instances: list[ProbeInstance]) -> None:
         self._changed = False
@@ -114,7 +120,7 @@ class Inference(ExpressionTypes):
             if current is UNKNOWN:
                 if isinstance(target, ast.Variable):
                     return
-                value = INT64
+                value = UINT64
             else:
                 value = current
         if node.operator in ("/=", "%=") and isinstance(node.value, ast.Integer) and node.value.value == 0:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bpftrace_py.types import (
+    INT64,
     UNKNOWN,
     AggregateType,
-    ArrayType,
     BufferType,
     IntegerType,
     PointerType,
-    RecordType,
     StackType,
     StringType,
     SumType,
@@ -27,8 +26,8 @@ def merge(a: Type, b: Type) -> Type | None:
         return b if a is UNKNOWN else a
     match a, b:
         case IntegerType(), IntegerType():
-            if a.width == b.width and a.signed == b.signed:
-                return a
+            if a.width == b.width:
+                return a  # who was there first has the sign
             return integer(8, a.signed or b.signed)  # a narrow type of one sign does not hold the values of the other
         case StringType(), StringType():
             return StringType(max(a.capacity, b.capacity))
@@ -45,10 +44,10 @@ def merge(a: Type, b: Type) -> Type | None:
             return TupleType(elements) if len(elements) == len(merged) else None
         case StackType(), StackType() if a.user == b.user and a.mode == b.mode:
             return StackType(a.user, a.mode, max(a.limit, b.limit))
+        case SumType(), SumType():
+            return a
         case AggregateType(), AggregateType() if type(a) is type(b) and hasattr(a, "signed") and hasattr(b, "signed"):
             return type(a)(a.signed or b.signed)  # type: ignore[call-arg]
-        case SumType(), _:
-            return None
     return None
 
 
@@ -62,11 +61,14 @@ def stored_type(type_: Type, in_map: bool = False) -> Type:
 
 
 def key_type(type_: Type) -> Type:
-    """The type of a part of a key: integers are widened to 8 bytes, all the way down in tuples."""
+    """The type of a part of a key: an integer becomes an int64, whatever its sign; that is how bpftrace prints it."""
+    return INT64 if isinstance(type_, IntegerType) else _widened(type_)
+
+
+def _widened(type_: Type) -> Type:
+    """A type whose integers have 8 bytes, all the way down in tuples."""
     if isinstance(type_, IntegerType):
         return integer(8, type_.signed)
     if isinstance(type_, TupleType):
-        return TupleType(tuple(key_type(e) for e in type_.elements))
-    if isinstance(type_, (RecordType, ArrayType)):
-        return type_
+        return TupleType(tuple(_widened(e) for e in type_.elements))
     return stored_type(type_)

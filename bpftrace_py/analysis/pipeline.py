@@ -35,7 +35,7 @@ def analyse(
     left_out = bool(diagnostics.errors)
     folder = Folder(config, records, diagnostics)
     for instance in instances:
-        folder.fold(instance.tree)
+        folder.fold(instance.tree, instance.context.binary)
     shown = ast.Program(declarations=program.declarations, probes=[i.tree for i in instances], span=program.span)
     if on_pass:
         on_pass("probes and constants", shown)

@@ -26,6 +26,8 @@ class Context:
     arguments: RecordType | None = None
     argument_fields: tuple[Field, ...] = ()
     return_type: Type | None = None  # of `retval`, where it is known
+    binary: str = ""  # whose types the block may speak of, besides the kernel's
+    unreadable: dict[str, str] = field(default_factory=dict)  # argument -> the reason why it cannot be read
     syscalls: str = ""  # `sys_enter` or `sys_exit`: one raw tracepoint stands for the targets, which are system calls
 
 

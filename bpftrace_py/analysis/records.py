@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bpftrace_py.types import VOID, Field, IntegerType, RecordType, Type
 
 if TYPE_CHECKING:
-    from bpftrace_py.host import Host, KernelTypes
+    from bpftrace_py.host import Host, KernelTypes, UserTypes
     from bpftrace_py.ktypes.c_declarations import Declarations
 
 # Names of integer types that need neither headers nor BTF: the oracle's own, C's, and the kernel's short ones.
@@ -46,6 +46,8 @@ class Records:
         self._own: dict[str, tuple[Field, ...]] = {}
         self._kernel: KernelTypes | None = None
         self._kernel_asked = False
+        self._modules: dict[str, KernelTypes | None] = {}
+        self._binaries: dict[str, UserTypes | None] = {}
 
     @property
     def kernel(self) -> KernelTypes | None:
@@ -54,38 +56,52 @@ class Records:
             self._kernel = self._host.kernel_types()
         return self._kernel
 
+    def of_module(self, name: str) -> KernelTypes | None:
+        """The types of a kernel module, or of the kernel itself (no name)."""
+        if not name:
+            return self.kernel
+        if name not in self._modules:
+            self._modules[name] = self._host.module_types(name)
+        return self._modules[name]
+
+    def of_binary(self, path: str) -> UserTypes | None:
+        """The types of a traced program; None for no path, and where the program does not tell."""
+        if path and path not in self._binaries:
+            self._binaries[path] = self._host.user_types(path)
+        return self._binaries.get(path)
+
     def define(self, record: RecordType, fields: tuple[Field, ...]) -> RecordType:
         """Add a record that has no name in C, such as the arguments of a tracepoint."""
         self._own[record.name] = fields
         return record
 
-    def find(self, name: str) -> Type | None:
-        """The type of a name as it stands in a cast: "uint32", "struct path", "pid_t", "void"."""
+    def find(self, name: str, binary: str = "") -> Type | None:
+        """The type of a name as it stands in a cast: "uint32", "struct path", "pid_t", "void". `binary` is the program
+        whose types come before the kernel's."""
         if name == "void":
             return VOID
         found = self._declarations.find(name) if self._declarations else None
         if found is None:
             found = INTEGERS.get(name)
-        if found is None and self.kernel:
-            found = self.kernel.find(name)
-        if found is None and " " not in name:  # bpftrace takes (path *) for (struct path *), too
-            for keyword in ("struct ", "union ", "enum "):
-                found = (self._declarations.find(keyword + name) if self._declarations else None) or (
-                    self.kernel.find(keyword + name) if self.kernel else None
-                )
-                if found is not None:
-                    break
+        # bpftrace takes (path *) for (struct path *), too
+        for full_name in (name, *(f"{keyword} {name}" for keyword in ("struct", "union", "enum") if " " not in name)):
+            for types in (self._declarations, self.of_binary(binary), self.kernel, *self._modules.values()):
+                if found is None and types:
+                    found = types.find(full_name)
         return found
 
     def fields(self, record: RecordType) -> tuple[Field, ...] | None:
         if record.name in self._own:
             return self._own[record.name]
         found = self._declarations.fields(record) if self._declarations else None
+        if found is None and " of " in record.name:
+            known = (*self._binaries.values(), *self._modules.values())
+            found = next((f for t in known if t and (f := t.fields(record)) is not None), None)
         if found is None and self.kernel:
             found = self.kernel.fields(record)
         return found
 
-    def constant(self, name: str) -> int | str | None:
+    def constant(self, name: str, binary: str = "") -> int | str | None:
         """The value of an enumerator or of an object-like macro."""
         if self._declarations:
             value = self._declarations.enumerator(name)
@@ -94,7 +110,9 @@ class Records:
             macro = self._declarations.macro(name)
             if macro is not None:
                 return macro
-        return self.kernel.enumerator(name) if self.kernel else None
+        user = self.of_binary(binary)
+        value = user.enumerator(name) if user else None
+        return self.kernel.enumerator(name) if value is None and self.kernel else value
 
     def names(self) -> Iterable[str]:
         yield from INTEGERS

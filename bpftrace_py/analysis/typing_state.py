@@ -38,6 +38,7 @@ class TypingState(ABC):
         self.maps: dict[str, MapInfo] = {}
         self.diagnostics = Diagnostics(source)
         self.final = False
+        self._counted_from_nothing = False  # `@n = @n + 1` is all that tells of `@n`: an unsigned number, as in bpftrace
         self._changed = False
         self._loops = 0
         self._assigned: dict[str, Span] = {}  # the variables that have a value by now, and where they got it

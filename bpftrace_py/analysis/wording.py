@@ -13,7 +13,7 @@ def shown(type_: Type) -> str:
         return f"{type_}()"
     if isinstance(type_, StackType) and type_.mode != "bpftrace":
         return f"{type_}({type_.mode})"
-    if isinstance(type_, PointerType) and isinstance(type_.pointee, RecordType) and " of " in type_.pointee.name:
+    if isinstance(type_, PointerType) and isinstance(type_.pointee, RecordType) and type_.pointee.name.startswith("args of "):
         return str(type_.pointee)  # `args`, which is no pointer to the user
     return str(type_)
 

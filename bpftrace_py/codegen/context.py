@@ -17,6 +17,7 @@ from bpftrace_py.types import (
     PROBE_NAME,
     UINT32,
     UINT64,
+    ArrayType,
     Field,
     IntegerType,
     RecordType,
@@ -43,6 +44,8 @@ class ContextText:
         """`args->member`."""
         if self._ex.instance.context.program in ("fentry", "fexit"):
             return self._parameter(member, type_)
+        if self._ex.instance.context.program == "kprobe":
+            return self._user_parameter(member, type_)
         if member.data_loc:
             # The field tells where in the record the data is: length in the upper half, offset in the lower.
             place = self._load(Field(member.name, UINT32, member.offset), 4)
@@ -69,6 +72,22 @@ class ContextText:
             return Bytes(f"(void *)((u64 *)ctx + {member.offset // 8})", type_, "kernel")
         word = self._word(member.offset // 8, member.name)
         return Number(f"({scalar(type_)}){word}" if scalar(type_) != "u64" else word, type_)
+
+    def _user_parameter(self, member: Field, type_: Type) -> Value:
+        """A parameter of a traced program's function: the field's offset counts words as `arg0`, `arg1`, ... do."""
+        number, registers = member.offset // 8, self._machine.arguments
+        if number >= len(registers):
+            above = 1 if "ip" in self._machine.members else 0
+            base = self.register(self._machine.stack, UINT64)
+            return self._ex.memory.load(base, 8 * (number - len(registers) + above), type_, "user")
+        if not is_memory(type_):
+            return self.register(registers[number], type_)
+        words = -(-type_.size // 8)  # in as many registers
+        whole = self._fn.memory(ArrayType(UINT64, words), member.name)
+        address = self._ex.address(whole, ArrayType(UINT64, words))
+        for word in range(words):
+            self._fn.line(f"((u64 *){address})[{word}] = {self.register(registers[number + word]).text};")
+        return Bytes(address, type_)
 
     def _word(self, index: int, stem: str) -> str:
         """A word of a context that is an array of them."""

@@ -14,6 +14,7 @@ from bpftrace_py.codegen.calls import CallText
 from bpftrace_py.codegen.context import ContextText
 from bpftrace_py.codegen.ctypes_text import c_string, is_memory, scalar
 from bpftrace_py.codegen.function import FunctionText
+from bpftrace_py.codegen.loops import LoopPlan
 from bpftrace_py.codegen.map_text import MapText
 from bpftrace_py.codegen.memory import MemoryText
 from bpftrace_py.codegen.values import Bytes, Number, Value
@@ -53,6 +54,7 @@ class ExpressionText:
         self.maps = MapText(self)
         self.calls = CallText(self)
         self.variables: dict[str, str] = {}
+        self.loops = LoopPlan(instance.tree)
         self._comm_place = self._late = ""
         self._here: Span = instance.tree.span  # of what is being written
         self.late = False  # whether the record at hand may have a late string
@@ -136,7 +138,7 @@ class ExpressionText:
                 return self._tuple_element(node)
             case ast.SizeOf():
                 type_ = (
-                    self.generator.named_type(node.operand)
+                    self.generator.named_type(node.operand, self.instance.context.binary)
                     if isinstance(node.operand, ast.TypeName)
                     else node.operand.type
                 )
@@ -217,12 +219,14 @@ class ExpressionText:
     def place_of(self, name: str) -> str:
         """The C object of a scratch variable; declared at the start of the function."""
         if name not in self.variables:
-            type_ = self.instance.variables[name]
-            if is_memory(type_):
-                self.variables[name] = self.function.memory(type_, self.generator.variable_name(name), kept=True)
+            type_, stem = self.instance.variables[name], self.generator.variable_name(name)
+            if name in self.loops.unfollowed:
+                self.variables[name] = self.function.unfollowed(type_, stem)
+            elif is_memory(type_):
+                self.variables[name] = self.function.memory(type_, stem, kept=True)
                 self.function.cleared(self.variables[name])
             else:
-                self.variables[name] = self.function.scalar(scalar(type_), self.generator.variable_name(name))
+                self.variables[name] = self.function.scalar(scalar(type_), stem)
         return self.variables[name]
 
     def _builtin(self, node: ast.Identifier) -> Value:
@@ -267,6 +271,9 @@ class ExpressionText:
             return self.memory.load(operand, 0, node.type, space)
         if node.operator == "!":
             return Number(f"!{operand.operand()}", INT64, False)
+        narrow = node.operand.type
+        if isinstance(narrow, IntegerType) and narrow.width < 8 and not narrow.signed:  # wraps around in its own width
+            return Number(f"({scalar(narrow)}){node.operator}{operand.operand()}", narrow, False)
         return Number(f"{node.operator}{operand.wide()}", node.type, False)
 
     def _binary(self, node: ast.Binary) -> Value:
@@ -484,6 +491,7 @@ class ExpressionText:
             self.function.line(f"{place} = 0;")
         at = self.function.fresh("index")
         self.function.line(f"u64 {at} = {index.wide()};")
+        self.function.line(f"keep({at}); // or the compiler may know that it is small, and leave out the check")
         with self.function.block(f"if ({at} < {count})"):
             self.function.line(f"keep({at}); // as the verifier has just seen it")
             address = self.address(place, type_)
@@ -499,7 +507,10 @@ class ExpressionText:
         return Bytes(self.address(place, whole.type), whole.type)
 
     def _offset_of(self, node: ast.OffsetOf) -> Number:
-        type_ = self.generator.named_type(node.record) if isinstance(node.record, ast.TypeName) else node.record.type
+        if isinstance(node.record, ast.TypeName):
+            type_ = self.generator.named_type(node.record, self.instance.context.binary)
+        else:
+            type_ = node.record.type
         assert isinstance(type_, RecordType)
         return literal(self.generator.field(type_, node.field_name).offset)
 

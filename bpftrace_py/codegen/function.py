@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bpftrace_py.codegen.ctypes_text import Structs
+from bpftrace_py.codegen.ctypes_text import Structs, is_memory
 from bpftrace_py.types import Type
 
 # Bytes of named memory on the stack; the rest of the 512 is for what the compiler spills, which is more in long functions.
@@ -19,21 +19,23 @@ _MARK = "\x01"
 
 
 class FunctionText:
-    def __init__(self, structs: Structs) -> None:
+    def __init__(self, structs: Structs, reserved: frozenset[str]) -> None:
         self._structs = structs
+        self._reserved = reserved
         self._lines: list[str] = []
         self._depth = 1
         self._counters: dict[str, int] = {}
         self._memory: dict[str, Type] = {}  # name -> type, in order of first use
         self._scalars: list[str] = []
-        self._cleared: list[str] = []
+        self._cleared: dict[str, int] = {}  # name -> its value at the start, other than 0 for numbers only
+        self._unfollowed: set[str] = set()
         self._zero = ""
         self._entries: dict[str, str] = {}  # what is read of the context -> its local
         self._entry_lines: list[str] = []
         self._free: dict[tuple[Type, str], list[str]] = {}
         self._taken: list[tuple[tuple[Type, str], str]] = []
         self._known: list[dict[str, str]] = [{}]
-        self.reserved: set[str] = set()
+        self.names: set[str] = set()  # that are taken, beside the reserved ones
         self.scratch_size = 0  # bytes of the struct `scratch`, when the function is finished
 
     # --- lines
@@ -83,8 +85,8 @@ class FunctionText:
             n = self._counters.get(stem, 0) + 1
             self._counters[stem] = n
             name = stem if n == 1 else f"{stem}_{n}"
-            if name not in self.reserved:
-                self.reserved.add(name)
+            if name not in self.names and name not in self._reserved:
+                self.names.add(name)
                 return name
 
     def known(self, what: str) -> str | None:
@@ -110,6 +112,14 @@ class FunctionText:
         if not kept:
             self._taken.append(((type_, stem), name))
         return f"{_MARK}{name}{_MARK}"
+
+    def unfollowed(self, type_: Type, stem: str, start: int = 0) -> str:
+        """A kept object in memory whose content the verifier knows nothing about: all zeros at the start, or a number."""
+        lvalue = self.memory(type_, stem, kept=True)
+        name = lvalue.strip(_MARK)
+        self._unfollowed.add(name)
+        self._cleared[name] = start
+        return lvalue
 
     def release(self) -> None:
         """The statement is over: its memory is free again."""
@@ -139,7 +149,7 @@ class FunctionText:
 
     def cleared(self, lvalue: str) -> None:
         """This object is all zeros at the start of the function."""
-        self._cleared.append(lvalue.strip(_MARK))
+        self._cleared[lvalue.strip(_MARK)] = 0
 
     def finish(self, scratch: str, getter: str) -> tuple[list[str], list[str]]:
         """The lines of the body, and the members of the struct `scratch` that it needs (none if all fits on the stack)."""
@@ -151,27 +161,38 @@ class FunctionText:
                 head.append(f"{self._structs.declare(type_, name)}{aligned};")
         if moved:
             head += [f"struct {scratch} *scratch = {getter}();", "if (!scratch)", "\treturn 0;"]
-        for name in self._cleared:
+        for name, start in self._cleared.items():
             place = f"scratch->{name}" if name in moved else name
-            size = self._memory[name].size
-            address = place if self._structs.is_array(self._memory[name]) else f"&{place}"
+            type_ = self._memory[name]
+            if not is_memory(type_):
+                head.append(f"{place} = {start};")
+                continue
+            size = type_.size
+            address = place if self._structs.is_array(type_) else f"&{place}"
             head.append(f"{'zero_fill' if size <= 128 else 'zero_fill_large'}({address}, {size});")
         parts = "\n".join(self._lines).split(_MARK)
         for i in range(1, len(parts), 2):
             if parts[i] in moved:
                 parts[i] = f"scratch->{parts[i]}"
-        members = [f"{self._structs.declare(t, n)} aligned8;" for n, t in self._memory.items() if n in moved]
+        # A number is volatile: in a register its values would be followed again.
+        members = [
+            f"{'volatile ' if n in self._unfollowed and not is_memory(t) else ''}{self._structs.declare(t, n)} aligned8;"
+            for n, t in self._memory.items()
+            if n in moved
+        ]
         self.scratch_size = sum((self._memory[name].size + 7) & ~7 for name in moved)
         return ["\t" + line for line in head] + [""] * bool(head) + ["".join(parts)], members
 
     def _moved(self) -> set[str]:
-        """The names of what the stack has no room for: the largest first."""
+        """The names of what must not be on the stack or has no room there: the largest first."""
         budget = next(size for lines, size in STACK_BUDGET if len(self._lines) <= lines)
-        total = sum((t.size + 7) & ~7 for t in self._memory.values())
-        moved: set[str] = set()
+        moved = set(self._unfollowed)
+        total = sum((t.size + 7) & ~7 for name, t in self._memory.items() if name not in moved)
         for name, type_ in sorted(self._memory.items(), key=lambda item: -item[1].size):
             if total <= budget:
                 break
+            if name in moved:
+                continue
             moved.add(name)
             total -= (type_.size + 7) & ~7
         return moved

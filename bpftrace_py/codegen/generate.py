@@ -11,6 +11,7 @@ from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import Structs
 from bpftrace_py.codegen.expressions import ExpressionText
 from bpftrace_py.codegen.function import FunctionText
+from bpftrace_py.codegen.key_names import key_names
 from bpftrace_py.codegen.machine import machine
 from bpftrace_py.codegen.maps import bpf_key, plan, table_text, value_type
 from bpftrace_py.codegen.names import LOCALS, RESERVED, c_name
@@ -45,11 +46,14 @@ class Generator:
         self._records: dict[tuple[str, tuple[Type, ...]], str] = {}
         self._record_texts: list[str] = []
         self._names: list[str] = []
+        self._name_indexes: dict[str, int] = {}  # of the first of each
         self._functions: list[str] = []
         self._contexts: dict[str, str] = {}
         self._scratches: list[Scratch] = []
         self._programs: list[unit.ProgramSpec] = []
-        self._cookies: set[int] = set()
+        self._function_names: dict[str, int] = {}  # those given, and the number of the last one with the same start
+        self._cookies: set[int] = set()  # ids of the instances that ask which of their targets it is
+        self._reserved: frozenset[str] = RESERVED  # and the names of the maps
         self._first_names: dict[str, int] = {}  # function -> index of its first name
         self._syscall_bases: dict[int, int] = {}
         self._needs: set[str] = set()
@@ -62,6 +66,7 @@ class Generator:
 
     def generate(self) -> unit.Unit:
         self._plan_maps()
+        self._reserved = RESERVED.union(m.table for m in self.maps.values())
         for number, instance in enumerate(self.program.instances):
             self._function(instance, number)
         self.diagnostics.raise_errors()
@@ -70,6 +75,8 @@ class Generator:
     def _plan_maps(self) -> None:
         limit = self.program.config.map_keys_max
         taken = set(RESERVED)
+        names = key_names(instance.tree for instance in self.program.instances)
+        sums = self.program.config.histogram_sums
         for info in self.program.maps.values():
             if info.value is UNKNOWN:
                 continue
@@ -79,7 +86,7 @@ class Generator:
             while table in taken or f"{table}_key" in taken:
                 table += "_"
             taken.add(table)
-            self.maps[info.name] = script_map = plan(info, table, limit)
+            self.maps[info.name] = script_map = plan(info, table, limit, names.get(info.name, ()), sums)
             self.value_types[info.name] = value_type(script_map, self.structs, [])
 
     # --- one function
@@ -87,8 +94,8 @@ class Generator:
     def _function(self, instance: ProbeInstance, number: int) -> None:
         self._preemptible = instance.context.probe_type in PREEMPTIBLE
         name = self._function_name(instance)
-        function = FunctionText(self.structs)
-        function.reserved = {*RESERVED, *(m.table for m in self.maps.values()), name}
+        function = FunctionText(self.structs, self._reserved)
+        function.names.add(name)
         expressions = ExpressionText(self, instance, function, number)
         statements = StatementText(expressions)
         if instance.context.syscalls:
@@ -108,7 +115,7 @@ class Generator:
         if len(instance.targets) > 3:
             shown += f", ... ({len(instance.targets)})"
         self._functions.append("\n".join([f"// {clean(shown)}", f"int {name}({parameter})", "{", *lines, "}"]))
-        attachments = self._attachments(instance, number in self._cookies)
+        attachments = self._attachments(instance, id(instance) in self._cookies)
         self._programs.append(
             unit.ProgramSpec(name, instance.context.program, attachments, self.line_of(instance.tree.span))
         )
@@ -127,11 +134,12 @@ class Generator:
         base = c_name(instance.targets[0].name if len(instance.targets) == 1 else instance.tree.attach_points[0].text)[
             :80
         ]
-        taken = {p.function for p in self._programs}
-        name, n = base, 1
-        while name in taken or name in RESERVED:
+        name, n = base, self._function_names.get(base, 1)
+        while name in self._function_names or name in RESERVED:
             n += 1
             name = f"{base}_{n}"
+        self._function_names[base] = n
+        self._function_names.setdefault(name, 1)
         return name
 
     # --- what functions ask for
@@ -152,9 +160,16 @@ class Generator:
 
     def name_index(self, target: unit.Target) -> int:
         """The index of a target in `Unit.probe_names`."""
-        if target.name not in self._names:
-            self._names.append(target.name)
-        return self._names.index(target.name)
+        index = self._name_indexes.get(target.name)
+        if index is None:
+            index = len(self._names)
+            self._add_names([target.name])
+        return index
+
+    def _add_names(self, names: list[str]) -> None:
+        for index, name in enumerate(names, len(self._names)):
+            self._name_indexes.setdefault(name, index)
+        self._names += names
 
     def function_index(self, target: unit.Target) -> int:
         """The index of the first name with the target's function: the same for its kprobe and its kretprobe."""
@@ -181,11 +196,11 @@ class Generator:
         if id(instance) not in self._syscall_bases:
             named = {self.syscall_of(t): t.name for t in instance.targets}
             self._syscall_bases[id(instance)] = len(self._names)
-            self._names += [named.get(n, "") for n in range(max(n for n in named if n is not None) + 1)]
+            self._add_names([named.get(n, "") for n in range(max(n for n in named if n is not None) + 1)])
         return self._syscall_bases[id(instance)]
 
     def needs_cookie(self, instance: ProbeInstance) -> None:
-        self._cookies.add(self.program.instances.index(instance))
+        self._cookies.add(id(instance))
 
     def add_action(self, action: unit.Action) -> int:
         self._needs.add("events")
@@ -213,7 +228,7 @@ class Generator:
         self._needs.add("lost")
         return f"count_lost({1 + list(self.maps).index(script_map.name)})"
 
-    def count_stopped(self, loop: ast.While, rounds: int) -> str:
+    def count_stopped(self, loop: ast.While | ast.Unroll, rounds: int) -> str:
         """C that counts that a loop was stopped; one call a loop."""
         self._needs.add("lost")
         self._bounded_loops.append(unit.BoundedLoop(self.line_of(loop.span), rounds))
@@ -253,8 +268,8 @@ class Generator:
         """A member that analysis has found to be there."""
         return next(f for f in self.program.records.fields(record) or () if f.name == name)
 
-    def named_type(self, name: ast.TypeName) -> Type:
-        base = self.program.records.find(name.name)
+    def named_type(self, name: ast.TypeName, binary: str) -> Type:
+        base = self.program.records.find(name.name, binary)
         assert base is not None
         for _ in range(name.pointers):
             base = PointerType(base)
@@ -345,6 +360,7 @@ class KeyType(TupleType):
     def __init__(self, elements: tuple[Type, ...], c_name: str) -> None:
         object.__setattr__(self, "elements", elements)
         object.__setattr__(self, "c_name", c_name)
+        self.__post_init__()
 
     c_name: str
 

@@ -1,8 +1,12 @@
 """How often a loop may go round.
 
 The kernel's verifier follows a loop round by round and remembers every branch that it has not tried yet, up to a limit.
-A loop whose end it cannot see gets a bound here that keeps the whole program below that limit; where the bound cuts the
-loop short at run time, that is counted and told. A loop that plainly counts to a constant needs none if it fits.
+A short loop, which plainly counts to a small constant, is left to it. Any other gets a bound (`out_of_rounds` in the
+prelude): on a kernel that ends loops by itself (may_goto, 6.9) a high one for all loops together, elsewhere one that keeps
+the whole program below the verifier's limit. Where a bound cuts a loop short at run time, that is counted and told.
+
+What a loop that is not short changes is kept in memory whose content the verifier does not follow (`LoopPlan`): with
+their values it would tell each round apart from every other and never be done.
 """
 
 from __future__ import annotations
@@ -15,7 +19,10 @@ from bpftrace_py.syntax.visitor import walk
 # Of the 8192 that the verifier keeps in mind. Where there are more, it gives up; some kernels of 6.18 have an oops then.
 BRANCHES = 3500
 INSTRUCTIONS = 350_000  # of the million that it looks at
+# Of all loops of a probe together, each time it runs: a loop without end on an event that is frequent must not stop the machine.
 MOST_ROUNDS = 1_000_000
+MOST_ROUNDS_OF_EVENT = 20_000
+SHORT = 64  # rounds, of all loops around it together, that the verifier may follow one by one
 
 # What the calls of our own routines and of the prelude's cost, in branches.
 _ROUTINES = {
@@ -46,15 +53,17 @@ class Cost:
     def rounds(self, share: float, part: float = 1.0) -> int:
         """How many times it fits in a share of what the verifier allows. `part` is the exponent of a loop in a loop."""
         branches, instructions = (BRANCHES * share) ** part, (INSTRUCTIONS * share) ** part
-        return max(1, min(int(branches / max(self.branches, 1)), int(instructions / max(self.instructions, 1)), MOST_ROUNDS))
+        return max(
+            1, min(int(branches / max(self.branches, 1)), int(instructions / max(self.instructions, 1)), MOST_ROUNDS)
+        )
 
     def share(self) -> float:
         """How much it is of what the verifier allows."""
         return max(self.branches / BRANCHES, self.instructions / INSTRUCTIONS)
 
-    def exceeds(self) -> bool:
-        """Whether the verifier would give up."""
-        return self.branches > 4000 or self.instructions > 60_000
+    def is_small(self) -> bool:
+        """Whether it needs no thought."""
+        return self.share() < 0.05
 
 
 def cost_of(lines: list[str]) -> Cost:
@@ -63,11 +72,97 @@ def cost_of(lines: list[str]) -> Cost:
     for line in lines:
         text = line.partition("//")[0]
         branches += len(_BRANCH.findall(text)) + sum(n * text.count(name) for name, n in _ROUTINES.items())
-        branches += sum(int(n) // 8 + 1 for n in _COMPARED.findall(text)) + sum(int(n) // 2 + 20 for n in _STACK.findall(text))
+        branches += sum(int(n) // 8 + 1 for n in _COMPARED.findall(text)) + sum(
+            int(n) // 2 + 20 for n in _STACK.findall(text)
+        )
         branches += sum(8 * int(n) for n in _COUNTED.findall(text) if "round" not in text)
-        instructions += 6 + sum(2 * int(n) for n in _FILLED.findall(text)) + sum(14 * int(n) for n in _COMPARED.findall(text))
+        instructions += (
+            6 + sum(2 * int(n) for n in _FILLED.findall(text)) + sum(14 * int(n) for n in _COMPARED.findall(text))
+        )
         instructions += sum(20 * int(n) for n in _STACK.findall(text))
     return Cost(branches, instructions + 6 * branches)
+
+
+class LoopPlan:
+    """The loops of one program: which are `short`, and the variables that loops change and the verifier must not follow."""
+
+    def __init__(self, tree: ast.Probe) -> None:
+        self._counted: dict[int, int | None] = {}  # id of a `while` -> the rounds that it counts
+        self._short: dict[int, str] = {}  # id of a loop -> the variable that it counts; "" for `unroll`
+        self._find_short(tree.body, 1)
+        while True:
+            self.unfollowed: set[str] = set()
+            self._find_changes(tree.body)
+            short = {loop: name for loop, name in self._short.items() if name not in self.unfollowed}
+            if short == self._short:
+                return
+            self._short = short
+
+    def is_short(self, node: ast.While | ast.Unroll) -> bool:
+        return id(node) in self._short
+
+    def counted(self, node: ast.While) -> int | None:
+        """The rounds of a loop that counts from a constant to a constant."""
+        return self._counted[id(node)]
+
+    def _find_short(self, block: ast.Block, times: int) -> None:
+        for i, statement in enumerate(block.statements):
+            match statement:
+                case ast.If():
+                    self._find_short(statement.then, times)
+                    if statement.otherwise is not None:
+                        self._find_short(statement.otherwise, times)
+                case ast.While():
+                    rounds = self._counted[id(statement)] = counted_rounds(statement, block.statements[:i])
+                    self._find_short(statement.body, self._loop(statement, rounds, times))
+                case ast.Unroll():
+                    assert isinstance(statement.count, ast.Integer)
+                    self._find_short(statement.body, self._loop(statement, statement.count.value, times))
+
+    def _loop(self, node: ast.While | ast.Unroll, rounds: int | None, times: int) -> int:
+        """How often the body of a loop runs, as far as the verifier follows it; the loop runs `times` times."""
+        if rounds is None or rounds * times > SHORT:
+            return times
+        self._short[id(node)] = counter(node) if isinstance(node, ast.While) else ""
+        return max(rounds, 1) * times
+
+    def _find_changes(
+        self, block: ast.Block, inside: bool = False, followed: bool = True, counters: tuple[str, ...] = ()
+    ) -> None:
+        """`inside`: in a loop; `followed`: in every round of it; `counters`: of the short loops around."""
+        for statement in block.statements:
+            match statement:
+                case ast.If():
+                    if inside:
+                        self._note(statement.condition, counters)
+                    for branch in (statement.then, statement.otherwise):
+                        if branch is not None:
+                            self._find_changes(branch, inside, followed and not inside, counters)
+                case ast.While() | ast.Unroll() if self.is_short(statement):
+                    skips = any(isinstance(n, ast.Jump) and n.kind == "continue" for n in walk(statement.body))
+                    self._find_changes(
+                        statement.body, True, followed and not skips, (*counters, self._short[id(statement)])
+                    )
+                case ast.While() | ast.Unroll():
+                    self._note(statement, counters)
+                case _ if inside:
+                    self._note(statement, counters, statement if followed else None)
+
+    def _note(self, node: ast.Node, counters: tuple[str, ...], but: ast.Statement | None = None) -> None:
+        """Remember what is changed below a node, other than by one statement itself."""
+        own = but.expression if isinstance(but, ast.ExpressionStatement) else but
+        for inner in walk(node):
+            if (
+                inner is not own and isinstance(inner, (ast.Assignment, ast.Increment))
+                and isinstance(inner.target, ast.Variable) and inner.target.name not in counters
+            ):  # fmt: skip
+                self.unfollowed.add(inner.target.name)
+
+
+def counter(node: ast.While) -> str:
+    """The variable that a loop with `counted_rounds` counts."""
+    assert isinstance(node.condition, ast.Binary) and isinstance(node.condition.left, ast.Variable)
+    return node.condition.left.name
 
 
 def outermost(node: ast.Node) -> list[ast.While]:
@@ -82,31 +177,47 @@ def height(node: ast.While) -> int:
     return 1 + max((height(inner) for inner in walk(node.body) if isinstance(inner, ast.While)), default=0)
 
 
-def counted_rounds(node: ast.While, before: ast.Statement | None) -> int | None:
+def counted_rounds(node: ast.While, before: list[ast.Statement]) -> int | None:
     """The rounds of a loop that counts a variable from a constant to a constant: `$i = 0; while ($i < 10) { ... $i++; }`.
 
-    `before` is the statement in front of it. None if it is not as plain as that.
+    `before` are the statements in front of it. None if it is not as plain as that.
     """
     condition = node.condition
     if not (
-        isinstance(condition, ast.Binary) and isinstance(condition.left, ast.Variable) and isinstance(condition.right, ast.Integer)
+        isinstance(condition, ast.Binary)
+        and isinstance(condition.left, ast.Variable)
+        and isinstance(condition.right, ast.Integer)
     ):
         return None
     name = condition.left.name
-    if not (
-        isinstance(before, ast.Assignment) and isinstance(before.target, ast.Variable) and before.target.name == name
-        and before.operator == "=" and isinstance(before.value, ast.Integer)
-    ):  # fmt: skip
-        return None
+    first = _constant_before(before, name)
     changes = [n for n in walk(node.body) if _changes(n, name)]
     step = _step(changes[0]) if len(changes) == 1 else None
-    if step is None or not _always_reached(node.body, changes[0]):
+    if first is None or step is None or not _always_reached(node.body, changes[0]):
         return None
-    return _rounds(before.value.value, condition.operator, condition.right.value, step)
+    return _rounds(first, condition.operator, condition.right.value, step)
+
+
+def _constant_before(before: list[ast.Statement], name: str) -> int | None:
+    """The constant that a variable has behind some statements, if the last one to change it is an assignment of that."""
+    for statement in reversed(before):
+        if any(_changes(n, name) for n in walk(statement)):
+            if (
+                isinstance(statement, ast.Assignment)
+                and statement.operator == "="
+                and isinstance(statement.value, ast.Integer)
+            ):
+                return statement.value.value
+            return None
+    return None
 
 
 def _changes(node: ast.Node, name: str) -> bool:
-    return isinstance(node, (ast.Assignment, ast.Increment)) and isinstance(node.target, ast.Variable) and node.target.name == name
+    return (
+        isinstance(node, (ast.Assignment, ast.Increment))
+        and isinstance(node.target, ast.Variable)
+        and node.target.name == name
+    )
 
 
 def _step(node: ast.Node) -> int | None:

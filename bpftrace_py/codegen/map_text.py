@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpftrace_py.codegen.ctypes_text import AggregateSlot, has_padding, is_memory, scalar
-from bpftrace_py.codegen.maps import bpf_key, is_histogram, key_struct, member_name
+from bpftrace_py.codegen.maps import bpf_key, bucket_count, is_histogram, key_struct, member_name
 from bpftrace_py.codegen.memory import INLINE_LIMIT
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.codegen.values import Bytes, Number, Value
@@ -184,7 +184,7 @@ class MapText:
         """A histogram has an element for each bucket."""
         key = self.key(node, "0")
         place = key.removeprefix("&")
-        count = HistType.BUCKETS if isinstance(script_map.value, HistType) else _buckets(script_map.value)
+        count = bucket_count(script_map.value) + script_map.with_sum
         bucket = self._fn.fresh("bucket")
         with self._fn.block(f"for (u64 {bucket} = 0; {bucket} < {count}; {bucket}++)"):
             self._fn.line(f"{place}.bucket = {bucket};")
@@ -216,7 +216,11 @@ class MapText:
         number = self._ex.number(call.arguments[0]) if call.arguments else None
         if is_histogram(script_map.value):
             assert number is not None
-            self._add_to_bucket(node, script_map, self._bucket(script_map.value, number))
+            if script_map.with_sum:
+                number = self._ex.local(Number(number.wide(), UINT64), "n")
+            self._add_to_bucket(node, script_map, self._bucket(script_map.value, number), "1")
+            if script_map.with_sum:
+                self._add_to_bucket(node, script_map, str(bucket_count(script_map.value)), number.text)
             return
         stem = "n"
         text = (
@@ -270,25 +274,20 @@ class MapText:
         assert isinstance(type_, LhistType)
         return f"linear_bucket({number.text}, {type_.low}LL, {type_.high}LL, {type_.step})"
 
-    def _add_to_bucket(self, node: ast.Map, script_map: ScriptMap, bucket: str) -> None:
+    def _add_to_bucket(self, node: ast.Map, script_map: ScriptMap, bucket: str, amount: str) -> None:
         add = self._generator.add_text
         if not script_map.keys:
             pointer = self._pointer(script_map, self.slot(bucket))
             self._fn.line(f"if ({pointer})")
-            self._fn.line(f"\t{add(f'*{pointer}', '1')}")
+            self._fn.line(f"\t{add(f'*{pointer}', amount)}")
             return
         name = self._fn.fresh("bucket")
         self._fn.line(f"u64 {name} = {bucket};")
         key = self.key(node, name)
         pointer = self._pointer(script_map, key)
         with self._fn.block(f"if ({pointer})"):
-            self._fn.line(add(f"*{pointer}", "1"))
+            self._fn.line(add(f"*{pointer}", amount))
         with self._fn.block("else"):
             first = self._fn.memory(UINT64, "first")
-            self._fn.line(f"{first} = 1;")
+            self._fn.line(f"{first} = {amount};")
             self.update(script_map, key, f"&{first}")
-
-
-def _buckets(type_: Type) -> int:
-    assert isinstance(type_, LhistType)
-    return type_.buckets

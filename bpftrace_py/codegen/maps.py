@@ -20,21 +20,30 @@ from bpftrace_py.types import (
 )
 
 
-def plan(info: MapInfo, table: str, max_entries: int) -> ScriptMap:
-    """The storage of a map: see `ScriptMap`."""
+def plan(info: MapInfo, table: str, max_entries: int, names: tuple[str, ...] = (), sums: bool = False) -> ScriptMap:
+    """The storage of a map: see `ScriptMap`. `sums`: histograms keep the sum of what they count."""
     keys = info.keys or ()
     aggregate = isinstance(info.value, AggregateType)
+    with_sum = sums and is_histogram(info.value)
     if keys:
-        return ScriptMap(info.name, table, keys, info.value, "percpu_hash" if aggregate else "hash", max_entries)
-    if isinstance(info.value, HistType):
-        return ScriptMap(info.name, table, (), info.value, "percpu_array", HistType.BUCKETS)
-    if isinstance(info.value, LhistType):
-        return ScriptMap(info.name, table, (), info.value, "percpu_array", info.value.buckets)
+        storage = "percpu_hash" if aggregate else "hash"
+        return ScriptMap(info.name, table, keys, info.value, storage, max_entries, names, with_sum)
+    if isinstance(info.value, (HistType, LhistType)):
+        slots = bucket_count(info.value) + with_sum
+        return ScriptMap(info.name, table, (), info.value, "percpu_array", slots, with_sum=with_sum)
     return ScriptMap(info.name, table, (), info.value, "percpu_array" if aggregate else "array", 1)
 
 
 def is_histogram(type_: Type) -> bool:
     return isinstance(type_, (HistType, LhistType))
+
+
+def bucket_count(type_: Type) -> int:
+    """Buckets of a histogram."""
+    if isinstance(type_, HistType):
+        return HistType.BUCKETS
+    assert isinstance(type_, LhistType)
+    return type_.buckets
 
 
 def bpf_key(script_map: ScriptMap) -> tuple[Type, ...]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bpftrace_py import messages
 from bpftrace_py.codegen import loops
 from bpftrace_py.codegen.ctypes_text import is_memory
 from bpftrace_py.codegen.events import EventText
 from bpftrace_py.codegen.loops import Cost
 from bpftrace_py.language import functions
 from bpftrace_py.syntax import ast
-from bpftrace_py.types import AggregateType, PointerType
+from bpftrace_py.types import INT64, UINT32, AggregateType, PointerType
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
+
+_AS_WRITTEN = "#pragma clang loop unroll(disable)"
 
 
 class StatementText:
@@ -25,22 +26,17 @@ class StatementText:
         self._fn = expressions.function
         self._generator = expressions.generator
         self._events = EventText(expressions)
-        self._before: ast.Statement | None = None  # the statement in front of the one at hand
         self._times = 1  # how often the statement at hand runs, by the loops around it that have a constant count
         self._loops_cost = Cost()  # of the loops written so far, inside the innermost one that is being written
         self._roots: list[ast.While] | None = None  # the outermost `while` loops of the program
         self._written = 0  # how many of them are written
         self._spent = Cost()  # of those
+        self._left = ""  # the number of rounds that all loops together may still take
         self._height = 0  # of the outermost `while` around the statement at hand
 
     def block(self, block: ast.Block) -> bool:
         """Write the statements. True if control does not come out at the end; what follows such a statement is left out."""
-        before = None
-        for statement in block.statements:
-            self._before, before = before, statement
-            if self.statement(statement):
-                return True
-        return False
+        return any(self.statement(statement) for statement in block.statements)
 
     def statement(self, node: ast.Statement) -> bool:
         self._comment(node)
@@ -119,19 +115,23 @@ class StatementText:
 
     def _unroll(self, node: ast.Unroll) -> None:
         assert isinstance(node.count, ast.Integer)
-        i = self._fn.fresh("round")
         rounds = node.count.value
-        told = len(self._generator.diagnostics.errors)
         lines, cost = self._body(node.body, rounds)
-        if cost.times(rounds * self._times).exceeds() and len(self._generator.diagnostics.errors) == told:
-            self._generator.diagnostics.error(messages.UNROLL_TOO_LARGE, node.count.span, rounds=rounds)
-        self._loops_cost += cost.times(rounds)
-        self._fn.line("#pragma clang loop unroll(disable)")
-        with self._fn.block(f"for (u32 {i} = 0; {i} < {rounds}; {i}++)"):
+        if cost.times(rounds * self._times).is_small():
+            i = self._fn.fresh("round")
+            self._loops_cost += cost.times(rounds)
+        else:
+            i = self._fn.unfollowed(UINT32, "round")
+            most = min(rounds, cost.rounds(0.5 / self._times))
+            lines = [*self._bound(node, most), *lines]
+            self._loops_cost += cost.times(most)
+        self._fn.line(_AS_WRITTEN)
+        start = f"u32 {i} = 0" if i.isidentifier() else f"{i} = 0"
+        with self._fn.block(f"for ({start}; {i} < {rounds}; {i}++)"):
             self._fn.add(lines)
 
     def _while(self, node: ast.While) -> None:
-        counted = loops.counted_rounds(node, self._before)
+        counted = self._ex.loops.counted(node)
         if self._roots is None:
             self._roots = loops.outermost(self._ex.instance.tree)
         outer, self._height = self._height, self._height or loops.height(node)
@@ -139,18 +139,15 @@ class StatementText:
             condition = self._ex.condition(node.condition)
         lines, cost = self._body(node.body, counted or 1)
         cost += loops.cost_of([*head, f"while ({condition})"])
-        share = self._share(counted is not None) / self._times
-        if counted is not None and counted <= cost.rounds(share):
-            rounds = max(1, counted)
-        else:
-            rounds = cost.rounds(share, loops.height(node) / self._height)
-        lines = [*self._bound(node, rounds), *lines]
+        rounds = self._rounds(node, counted, cost)
+        if not (self._ex.loops.is_short(node) and cost.times(rounds * self._times).is_small()):
+            lines = [*self._bound(node, rounds), *lines]
         self._loops_cost += cost.times(rounds)
         self._height = outer
         if not self._height:
             self._written += 1
             self._spent += cost.times(rounds * self._times)
-        self._fn.line("#pragma clang loop unroll(disable)")
+        self._fn.line(_AS_WRITTEN)
         if not head:
             with self._fn.block(f"while ({condition})"):
                 self._fn.add(lines)
@@ -160,6 +157,13 @@ class StatementText:
             self._fn.line(f"if (!({condition}))")
             self._fn.line("\tbreak;")
             self._fn.add(lines)
+
+    def _rounds(self, node: ast.While, counted: int | None, cost: Cost) -> int:
+        """How often a loop may go round, by what one round costs and what the script's other loops need."""
+        share = self._share(counted is not None) / self._times
+        if counted is not None and counted <= cost.rounds(share):
+            return max(1, counted)
+        return cost.rounds(share, loops.height(node) / self._height)
 
     def _share(self, counts: bool) -> float:
         """How much of what the verifier allows a loop may take. One that counts may take what the loops after it do not
@@ -179,12 +183,17 @@ class StatementText:
         cost, self._loops_cost = self._loops_cost, outside
         return lines, cost + loops.cost_of(lines)
 
-    def _bound(self, node: ast.While, rounds: int) -> list[str]:
-        """The lines that stop a loop after so many rounds, and count that it was stopped."""
-        name = self._fn.fresh("rounds")
-        self._fn.line(f"u32 {name} = 0;")
-        with self._fn.captured() as lines, self._fn.block(f"if (++{name} > ROUNDS({rounds}))"):
-            self._fn.line(f"{self._generator.count_stopped(node, rounds)}; // the verifier has to see an end")
+    def _bound(self, node: ast.While | ast.Unroll, most: int) -> list[str]:
+        """The lines that stop a loop after so many rounds (or the kernel's many), and count that it was stopped."""
+        rounds = self._fn.fresh("rounds")
+        self._fn.line(f"u32 {rounds} = 0;")
+        if not self._left:
+            special = self._ex.instance.context.probe_type in ("BEGIN", "END")
+            self._left = self._fn.unfollowed(
+                INT64, "rounds_left", loops.MOST_ROUNDS if special else loops.MOST_ROUNDS_OF_EVENT
+            )
+        with self._fn.captured() as lines, self._fn.block(f"if (out_of_rounds({rounds}, {most}, {self._left}))"):
+            self._fn.line(f"{self._generator.count_stopped(node, most)}; // the verifier has to see an end")
             self._fn.line("break;")
         return lines
 

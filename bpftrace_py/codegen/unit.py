@@ -7,11 +7,10 @@ the action, then its arguments. Keys are laid out as `TupleType(keys)`, integers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.record import field, record
 from bpftrace_py.types import Field, Type
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.symbols.usdt_notes import UsdtArgument
 
@@ -27,6 +26,9 @@ class ScriptMap:
       hash          key TupleType(keys) -> value
       percpu_array  aggregate without keys; one slot, or one slot a bucket for hist and lhist
       percpu_hash   aggregate with keys; hist and lhist have the bucket as a last u64 part of the key
+
+    `key_names` has a name for each key, "" where its expression gives none. With `with_sum`, a histogram has one bucket
+    more than its type says: the sum of what it has counted, as s64.
     """
 
     name: str  # without @; "" for @
@@ -35,6 +37,8 @@ class ScriptMap:
     value: Type
     storage: str
     max_entries: int
+    key_names: tuple[str, ...] = ()
+    with_sum: bool = False
 
 
 # --- actions: what the kernel asks user space to do, one entry in `Unit.actions` for each place in the script
@@ -177,10 +181,11 @@ class Kprobe(Target):
 
 @record(frozen=True)
 class Fentry(Target):
-    """`kfunc`, `kretfunc`."""
+    """`kfunc`, `kretfunc`. `module` is empty for the kernel's own functions."""
 
     function: str
     on_return: bool
+    module: str = ""
 
 
 @record(frozen=True)
@@ -227,7 +232,8 @@ class ProgramSpec:
 
 @record(frozen=True)
 class BoundedLoop:
-    """A loop of the script that is stopped after so many `rounds`, since the verifier does not see its own end."""
+    """A loop of the script that is stopped after so many `rounds`, since the verifier does not see its own end. 0 rounds:
+    when the kernel has enough of it."""
 
     line: int
     rounds: int
@@ -259,18 +265,28 @@ class Unit:
     records: dict[str, tuple[Field, ...]] = field(default_factory=dict)  # members of the records that may be printed
     warnings: tuple[str, ...] = ()
 
+    def with_kernel_loops(self) -> Unit:
+        """The same with loops that the kernel ends by itself, if it has the instruction for that."""
+        loops = tuple(BoundedLoop(loop.line, 0) for loop in self.bounded_loops)
+        return self._with_loops("out_of_rounds out_of_kernel_rounds", loops, self.loop_divisor)
+
     def with_shorter_loops(self) -> Unit | None:
         """The same with a quarter of the rounds in every bounded loop; None if they cannot be shorter."""
-        import copy
-
         if not any(loop.rounds > 1 for loop in self.bounded_loops):
             return None
-        shorter = copy.copy(self)
         divisor = 4 * self.loop_divisor
         loops = tuple(BoundedLoop(loop.line, max(1, loop.rounds // 4)) for loop in self.bounded_loops)
-        text = f"#undef LOOP_DIVISOR\n#define LOOP_DIVISOR {divisor}\n{self.c_source[self.c_source.index('// Generated') :]}"
-        shorter.__dict__.update(bounded_loops=loops, loop_divisor=divisor, c_source=text)
-        return shorter
+        return self._with_loops(f"LOOP_DIVISOR {divisor}", loops, divisor)
+
+    def _with_loops(self, definition: str, loops: tuple[BoundedLoop, ...], divisor: int) -> Unit:
+        """The same with another definition of one of the prelude's macros."""
+        import copy
+
+        other = copy.copy(self)
+        text = self.c_source[self.c_source.index("// Generated") :]
+        source = f"#undef {definition.split()[0]}\n#define {definition}\n{text}"
+        other.__dict__.update(bounded_loops=loops, loop_divisor=divisor, c_source=source)
+        return other
 
     def program(self, function: str) -> ProgramSpec:
         return next(p for p in self.programs if p.function == function)

@@ -9,6 +9,7 @@ records of one name, those met after the first have their number behind it (`str
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from bpftrace_py.ktypes import btf_image
@@ -26,7 +27,8 @@ from bpftrace_py.types import (
     Type,
 )
 
-_KERNEL_BTF = "/sys/kernel/btf/vmlinux"
+_DIRECTORY = "/sys/kernel/btf"
+_KERNEL_BTF = f"{_DIRECTORY}/vmlinux"
 _MAX_DEPTH = 32  # of typedefs, qualifiers, pointers and arrays around one type, and of anonymous records in one another
 _MAX_MEMBERS = 1 << 16  # of a record: a damaged one may hold itself, twice
 _KEYWORDS = {
@@ -42,10 +44,12 @@ _KFLAG = 1 << 31
 
 
 class Btf:
-    """`host.KernelTypes` of one BTF image."""
+    """`host.KernelTypes` of one BTF image: the kernel's or, with `module`, a module's. A module's own records have its name
+    behind theirs ("struct ovl_fs of overlay"), since two modules may have records of one name."""
 
-    def __init__(self, image: BtfImage) -> None:
-        self._image = image
+    def __init__(self, image: BtfImage, module: str = "") -> None:
+        self.image = image
+        self._suffix = f" of {module}" if module else ""
         self._types: dict[str, Type | None] = {}
         self._converted: dict[int, Type] = {}
         self._fields: dict[str, tuple[Field, ...] | None] = {}
@@ -63,6 +67,8 @@ class Btf:
 
     def _number(self, name: str) -> int | None:
         """The number of the type that a name of ours stands for."""
+        if self._suffix:
+            name = name.removesuffix(self._suffix)
         keyword, space, tag = name.partition(" ")
         if space and keyword in _KEYWORDS:
             if tag.startswith("(anonymous ") and tag.endswith(")"):
@@ -74,36 +80,37 @@ class Btf:
     def _numbered(self, text: str, keyword: str) -> int | None:
         if not text.isascii() or not text.isdigit() or len(text) > 9:
             return None
-        record = self._image.record(int(text))
+        record = self.image.record(int(text))
         return int(text) if record is not None and record[0] in _KEYWORDS[keyword] else None
 
     def _named_type(self, name: str, kinds: tuple[int, ...]) -> int | None:
         key = (name, kinds[0])
         if key not in self._named:
-            self._named[key] = self._image.find(name, kinds)
+            self._named[key] = self.image.find(name, kinds)
         return self._named[key]
 
     def enumerator(self, name: str) -> int | None:
         """The value of an enum constant such as "TCP_ESTABLISHED"."""
-        found = self._image.find_enumerator(name)
+        found = self.image.find_enumerator(name)
         if found is None:
             return None
         number, at = found
-        record = self._image.record(number)
+        record = self.image.record(number)
         assert record is not None
         kind, _, info, _, _ = record
         wide = kind == btf_image.ENUM64
-        return int.from_bytes(self._image.data[at + 4 : at + (12 if wide else 8)], "little", signed=bool(info & _KFLAG))
+        value = self.image.bytes_at(at + 4, 8 if wide else 4)
+        return int.from_bytes(value, "little", signed=bool(info & _KFLAG))
 
     def record_names(self) -> Iterable[str]:
         """The names of all structs and unions, with their keyword."""
         names: dict[str, None] = {}
-        for number in range(1, self._image.count):
-            record = self._image.record(number)
+        for number in range(1, self.image.count):
+            record = self.image.record(number)
             assert record is not None
             kind, name, _, _, _ = record
             if name and kind in _RECORD_KINDS:
-                names[f"{_RECORD_KINDS[kind]} {self._image.string(name)}"] = None
+                names[f"{_RECORD_KINDS[kind]} {self.image.string(name)}"] = None
         return list(names)
 
     # --- functions
@@ -133,8 +140,8 @@ class Btf:
 
     def _prototype(self, name: str) -> tuple[list[tuple[str, int]], int] | None:
         number = self.func_id(name)
-        function = None if number is None else self._image.record(number)
-        prototype = None if function is None else self._image.record(function[3])
+        function = None if number is None else self.image.record(number)
+        prototype = None if function is None else self.image.record(function[3])
         if prototype is None or prototype[0] != btf_image.PROTOTYPE:
             return None
         _, _, info, result, at = prototype
@@ -142,14 +149,14 @@ class Btf:
         for i in range(info & 0xFFFF):
             name_at, number = self._words(at + 12 + 8 * i, 2)
             if number or name_at:  # both 0: the `...` of a variadic function
-                parameters.append((self._image.string(name_at) or f"arg{i}", number))
+                parameters.append((self.image.string(name_at) or f"arg{i}", number))
         return parameters, result
 
     # --- types
 
     def _words(self, at: int, count: int) -> tuple[int, ...]:
-        data = self._image.data
-        return tuple(int.from_bytes(data[at + 4 * i : at + 4 * i + 4], "little") for i in range(count))
+        data = self.image.bytes_at(at, 4 * count)
+        return tuple(int.from_bytes(data[4 * i : 4 * i + 4], "little") for i in range(count))
 
     def _type(self, number: int, depth: int = 0) -> Type:
         """Our type for a BTF type. What is broken or too deep is `void`, which cannot be read."""
@@ -161,7 +168,7 @@ class Btf:
         return known
 
     def _convert(self, number: int, depth: int) -> Type:
-        record = self._image.record(number)
+        record = self.image.record(number)
         if record is None or depth > _MAX_DEPTH:
             return VOID
         kind, name, info, size, at = record
@@ -176,7 +183,7 @@ class Btf:
             return self._record(number, kind, name, size)
         if kind in (btf_image.ENUM, btf_image.ENUM64):
             width = size if size in (1, 2, 4, 8) else 4
-            return IntegerType(width, bool(info & _KFLAG), f"enum {self._image.string(name)}".rstrip())
+            return IntegerType(width, bool(info & _KFLAG), f"enum {self.image.string(name)}".rstrip())
         if kind == btf_image.FORWARD:
             return self._forward(name, btf_image.UNION if info & _FORWARD_UNION else btf_image.STRUCT)
         if kind == btf_image.TYPEDEF:
@@ -193,17 +200,17 @@ class Btf:
         if size not in (1, 2, 4, 8):
             return ArrayType(IntegerType(1, False), size if size <= 64 else 0)  # __int128: not a number of ours
         # The kernel is compiled with -funsigned-char, but a program that says `char` gets C's.
-        signed = bool(encoding >> 24 & 1) or (size == 1 and self._image.string(name) == "char")
+        signed = bool(encoding >> 24 & 1) or (size == 1 and self.image.string(name) == "char")
         return IntegerType(size, signed)
 
     def _pointer(self, target: int, depth: int) -> Type:
         """A pointer to the type `target`, whose tags tell the address space."""
         space = "kernel"
         for _ in range(_MAX_DEPTH):
-            record = self._image.record(target)
+            record = self.image.record(target)
             if record is None or record[0] not in _UNTYPED:
                 break
-            if record[0] == btf_image.TYPE_TAG and self._image.string(record[1]) == "user":
+            if record[0] == btf_image.TYPE_TAG and self.image.string(record[1]) == "user":
                 space = "user"
             target = record[3]
         return PointerType(self._type(target, depth + 1), space)
@@ -216,12 +223,12 @@ class Btf:
 
     def _is_char(self, number: int) -> bool:
         """`char`, by whatever name; not `unsigned char` or `u8`."""
-        record = self._image.record(self._unqualified(number, (*_UNTYPED, btf_image.TYPEDEF)))
-        return record is not None and record[0] == btf_image.INT and self._image.string(record[1]) == "char"
+        record = self.image.record(self._unqualified(number, (*_UNTYPED, btf_image.TYPEDEF)))
+        return record is not None and record[0] == btf_image.INT and self.image.string(record[1]) == "char"
 
     def _unqualified(self, number: int, through: tuple[int, ...] = _UNTYPED) -> int:
         for _ in range(_MAX_DEPTH):
-            record = self._image.record(number)
+            record = self.image.record(number)
             if record is None or record[0] not in through:
                 return number
             number = record[3]
@@ -230,26 +237,32 @@ class Btf:
     def _record(self, number: int, kind: int, name: int, size: int) -> RecordType:
         keyword = _RECORD_KINDS[kind]
         if name:
-            tag = self._image.string(name)
+            tag = self.image.string(name)
             # The name alone must lead back to this record, without a search for each that we come across.
             first = self._named.setdefault((tag, kind), number) == number
             text = f"{keyword} {tag}" if first else f"{keyword} {tag}#{number}"
         else:
             text = f"{keyword} (anonymous {number})"
-        return RecordType(text, size, _largest_alignment(size))
+        return RecordType(text + self._suffix_of(number), size, _largest_alignment(size))
+
+    def _suffix_of(self, number: int) -> str:
+        """What stands behind the name of a record."""
+        image = self.image
+        return self._suffix if isinstance(image, btf_image.ModuleImage) and image.is_own(number) else ""
 
     def _forward(self, name: int, kind: int) -> RecordType:
         """A declared record: the full one, if some part of the kernel has it."""
-        tag = self._image.string(name)
+        tag = self.image.string(name)
         number = self._named_type(tag, (kind,))
-        record = None if number is None else self._image.record(number)
+        record = None if number is None else self.image.record(number)
         size = record[3] if record is not None else 0
-        return RecordType(f"{_RECORD_KINDS[kind]} {tag}", size, _largest_alignment(size))
+        suffix = "" if number is None else self._suffix_of(number)
+        return RecordType(f"{_RECORD_KINDS[kind]} {tag}{suffix}", size, _largest_alignment(size))
 
     def _typedef(self, name: int, target: int, depth: int) -> Type:
-        record = self._image.record(self._unqualified(target))
+        record = self.image.record(self._unqualified(target))
         if record is not None and record[0] in _RECORD_KINDS and not record[1]:
-            return RecordType(self._image.string(name), record[3], _largest_alignment(record[3]))
+            return RecordType(self.image.string(name) + self._suffix_of(target), record[3], _largest_alignment(record[3]))
         return self._type(target, depth + 1)
 
     # --- members
@@ -266,7 +279,7 @@ class Btf:
         if number is None:
             return None
         number = self._unqualified(number, (*_UNTYPED, btf_image.TYPEDEF))
-        record = self._image.record(number)
+        record = self.image.record(number)
         if record is None or record[0] not in _RECORD_KINDS:
             return None
         fields: list[Field] = []
@@ -276,7 +289,7 @@ class Btf:
 
     def _add_members(self, number: int, base: int, whole: int, fields: list[Field], depth: int) -> None:
         """Append the members of the record `number`, which stands `base` bits into one of `whole` bytes."""
-        record = self._image.record(number)
+        record = self.image.record(number)
         if record is None or record[0] not in _RECORD_KINDS or depth > _MAX_DEPTH:
             return
         _, _, info, _, at = record
@@ -290,7 +303,7 @@ class Btf:
             if not name:
                 self._add_members(self._unqualified(member), first, whole, fields, depth + 1)
                 continue
-            field = self._member(self._image.string(name), member, first, width, whole)
+            field = self._member(self.image.string(name), member, first, width, whole)
             if field is not None:
                 fields.append(field)
 
@@ -304,7 +317,7 @@ class Btf:
 
     def _old_bitfield(self, member: int, first: int, width: int) -> tuple[int, int]:
         """Before `kflag` (Linux 4.20), a bit-field's width and place were in an integer type of its own."""
-        record = self._image.record(self._unqualified(member, (*_UNTYPED, btf_image.TYPEDEF)))
+        record = self.image.record(self._unqualified(member, (*_UNTYPED, btf_image.TYPEDEF)))
         if record is None or record[0] != btf_image.INT:
             return first, 0
         encoding = self._words(record[4] + 12, 1)[0]
@@ -319,7 +332,7 @@ class Btf:
         """The type in C, as a cast would name it: `const char *`, `struct file *`, `u32[4]`."""
         if number == 0:
             return "void"
-        record = self._image.record(number)
+        record = self.image.record(number)
         if record is None or depth > _MAX_DEPTH:
             return "?"
         kind, name, info, size, at = record
@@ -336,7 +349,7 @@ class Btf:
             return f"{self._c_name(element, depth + 1)}[{count}]"
         if kind == btf_image.PROTOTYPE:
             return "void"  # a pointer to a function reads as a pointer
-        text = self._image.string(name) or "(anonymous)"
+        text = self.image.string(name) or "(anonymous)"
         keyword = {**_RECORD_KINDS, btf_image.ENUM: "enum", btf_image.ENUM64: "enum"}.get(kind)
         if kind == btf_image.FORWARD:
             keyword = "union" if info & _FORWARD_UNION else "struct"
@@ -366,6 +379,25 @@ def load(path: str | None = None) -> Btf | None:
         return None
     image = btf_image.parse(data, trusted)
     return None if image is None else Btf(image)
+
+
+def load_module(kernel: Btf, module: str) -> Btf | None:
+    """The types of a loaded kernel module; None if it has none."""
+    try:
+        with open(f"{_DIRECTORY}/{module}", "rb") as file:
+            data = file.read()
+    except OSError:
+        return None
+    image = btf_image.parse_module(data, kernel.image)
+    return None if image is None else Btf(image, module)
+
+
+def modules() -> list[str]:
+    """The loaded modules that have types."""
+    try:
+        return sorted(name for name in os.listdir(_DIRECTORY) if name != "vmlinux")
+    except OSError:
+        return []
 
 
 def _elf_section(path: str) -> bytes:

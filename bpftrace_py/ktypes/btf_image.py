@@ -52,6 +52,10 @@ class BtfImage:
         name, info, size = _RECORD.unpack_from(self.data, at)
         return info >> 24 & 31, name, info, size, at
 
+    def bytes_at(self, at: int, size: int) -> bytes:
+        """`size` bytes at a position, fewer at the end."""
+        return self.data[at : at + size]
+
     def string(self, offset: int) -> str:
         """The string at an offset of the string section; empty where there is none."""
         start = self.strings_at + offset
@@ -124,6 +128,72 @@ class BtfImage:
     def _owner(self, at: int) -> int:
         """The type whose record holds the byte at `at`."""
         return bisect_right(range(1, self.count), at, key=self._position)
+
+
+class ModuleImage(BtfImage):
+    """The BTF of a kernel module. It continues the kernel's (`base`): its first type has the number behind the last one
+    there, offsets of strings count on, and types refer to the kernel's. Positions behind the base's bytes are its own."""
+
+    def __init__(self, base: BtfImage, own: BtfImage) -> None:
+        super().__init__(own.data, own.types_at, own.strings_at, own.strings_end)
+        self._base, self._own = base, own
+        self.types_end = own.types_end
+        self.count = base.count + own.count - 1
+        self._position = self._place
+
+    def _place(self, number: int) -> int:
+        if number < self._base.count:
+            return self._base._position(number)
+        return len(self._base.data) + self._own._position(number - self._base.count + 1)
+
+    def is_own(self, number: int) -> bool:
+        """Whether a type is the module's, not the kernel's."""
+        return number >= self._base.count
+
+    def record(self, number: int) -> tuple[int, int, int, int, int] | None:
+        if not self.is_own(number):
+            return self._base.record(number)
+        found = self._own.record(number - self._base.count + 1)
+        return None if found is None else (*found[:4], len(self._base.data) + found[4])
+
+    def bytes_at(self, at: int, size: int) -> bytes:
+        start = at - len(self._base.data)
+        return self._base.bytes_at(at, size) if start < 0 else self.data[start : start + size]
+
+    def string(self, offset: int) -> str:
+        start = offset - (self._base.strings_end - self._base.strings_at)
+        return self._base.string(offset) if start < 0 else super().string(start)
+
+    def find(self, name: str, kinds: tuple[int, ...]) -> int | None:
+        """The module's own first. It is small: no index is made."""
+        found = next((n for n, at in self._owners(name, kinds) if self.position(n) == at), None)
+        return self._base.find(name, kinds) if found is None else found
+
+    def find_enumerator(self, name: str) -> tuple[int, int] | None:
+        found = super().find_enumerator(name)
+        return self._base.find_enumerator(name) if found is None else found
+
+    def _owners(self, name: str, kinds: tuple[int, ...] | None = None) -> Iterator[tuple[int, int]]:
+        for number, at in super()._owners(name, kinds):
+            yield number + self._base.count - 1, at + len(self._base.data)
+
+    def _owner(self, at: int) -> int:
+        return self._own._owner(at)
+
+    def _string_offsets(self, name: str) -> Iterator[int]:
+        """A name that the kernel has is not in the module's strings again. Those need not begin with an empty one."""
+        yield from self._base._string_offsets(name)
+        before = self._base.strings_end - self._base.strings_at
+        if name and self.data.startswith(name.encode("utf-8", "surrogateescape") + b"\0", self.strings_at):
+            yield before
+        for offset in self._own._string_offsets(name):
+            yield before + offset
+
+
+def parse_module(data: bytes, base: BtfImage) -> ModuleImage | None:
+    """The image in the BTF of a kernel module; None if it is not valid."""
+    own = parse(data)
+    return None if own is None else ModuleImage(base, own)
 
 
 def parse(data: bytes, trusted: bool = False) -> BtfImage | None:

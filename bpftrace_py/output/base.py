@@ -11,6 +11,10 @@ from bpftrace_py.output.maps import Element
 from bpftrace_py.output.values import Texts, Value
 from bpftrace_py.types import Type
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from bpftrace_py.runtime.totals import Totals
+
 _FULL = 1 << 16  # bytes; a pipe holds this much
 
 
@@ -61,6 +65,8 @@ class Output(ABC):
     `texts` prints values; its `escape` says whether control characters of traced text are made harmless, which is for
     output that goes to a terminal. A script's own text, and what its `system()` commands print, always goes as it is.
     """
+
+    wants_totals = False  # whether `totals` says anything
 
     def __init__(self, writer: Writer, texts: Texts) -> None:
         self.writer = writer
@@ -113,6 +119,10 @@ class Output(ABC):
     @abstractmethod
     def end_of_events(self) -> None:
         """Probes are detached; what follows are the maps."""
+
+    def totals(self, totals: Totals) -> None:
+        """How the run went, after the maps."""
+        raise AssertionError("not wanted")
 
     def finish(self) -> None:
         """Nothing follows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from bpftrace_py import types
 from bpftrace_py.codegen.unit import ScriptMap
@@ -15,7 +16,11 @@ from bpftrace_py.output import histogram
 from bpftrace_py.output.base import Output
 from bpftrace_py.output.maps import Element, arrange, divided, is_histogram, key_texts
 from bpftrace_py.output.values import Value, average, divide
+from bpftrace_py.record import names_of
 from bpftrace_py.types import HistType, LhistType, Type
+
+if TYPE_CHECKING:
+    from bpftrace_py.runtime.totals import Totals
 
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -26,6 +31,8 @@ def quote(text: bytes) -> str:
 
 
 class JsonOutput(Output):
+    wants_totals = True
+
     def attached(self, probes: int) -> None:
         self._line("attached_probes", f'{{"probes": {probes}}}')
 
@@ -74,7 +81,7 @@ class JsonOutput(Output):
     def helper_error(self, helper: str, error: int, line: int, column: int, text: str) -> None:
         import os
 
-        message = _quote(os.strerror(abs(error)))
+        message = _quote(os.strerror(abs(error) & 0x7FFFFFFF))  # a C int
         self._line(
             "helper_error",
             f'{{"msg": {message}, "helper": {_quote(helper)}, "retcode": {error}, "line": {line}, "col": {column}}}',
@@ -82,6 +89,13 @@ class JsonOutput(Output):
 
     def end_of_events(self) -> None:
         pass
+
+    def totals(self, totals: Totals) -> None:
+        members = {name: getattr(totals, name) for name in names_of(type(totals))}
+        members["seconds"] = round(totals.seconds, 3)
+        members["lost_updates"] = {f"@{name}": count for name, count in totals.lost_updates.items() if count}
+        members["stopped_loops"] = {str(line): count for line, count in totals.stopped_loops.items() if count}
+        self._line("totals", json.dumps(members))
 
     def _line(self, kind: str, data: str) -> None:
         self.writer.write(f'{{"type": "{kind}", "data": {data}}}\n'.encode())

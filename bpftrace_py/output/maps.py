@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Any
 
 from bpftrace_py import types
 from bpftrace_py.codegen.unit import ScriptMap
-from bpftrace_py.output import histogram
 from bpftrace_py.output.values import Texts, Value, average, divide
 from bpftrace_py.types import Type
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
 
 Element = tuple[tuple[Value, ...], Value]
 
@@ -79,6 +81,8 @@ def map_text(
     value = script_map.value
     if isinstance(value, _HISTOGRAMS):
         show_key = _key_printer(name, script_map.keys, texts)
+        from bpftrace_py.output import histogram  # for scripts that have some
+
         render = _once_for_each(histogram.renderer(value, divisor))
         return b"\n".join([b"%s: \n%s" % (show_key(key), render(counts)) for key, counts in arranged]) + b"\n"
     lines = _lines(name, script_map, arranged, texts, divisor)

@@ -11,11 +11,14 @@ space, `#` and `0` are known, and so is a precision without digits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from bpftrace_py import types
 from bpftrace_py.output.values import Texts, encode, item_decoder, struct_code
 from bpftrace_py.types import Type
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
 INTEGER, STRING, BUFFER = "integer", "string", "buffer"  # what a conversion takes
 _TAKES = {"s": STRING, "r": BUFFER} | dict.fromkeys("diuxXopc", INTEGER)
@@ -213,7 +216,7 @@ def compile_format(format: str, arguments: Sequence[Type], texts: Texts) -> Form
     return result
 
 
-_Compiled = tuple[bytes, str, Callable[[Any], Any] | None, bool]
+_Compiled: TypeAlias = "tuple[bytes, str, Callable[[Any], Any] | None, bool]"
 
 
 def _compile_conversion(conversion: Conversion, type: Type, texts: Texts) -> _Compiled:

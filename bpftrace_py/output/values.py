@@ -24,13 +24,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
 
 from bpftrace_py import types
 from bpftrace_py.output import late_strings
 from bpftrace_py.types import Field, RecordType, Type
 
-Value = Any  # one of the shapes above
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any, Protocol, TypeAlias
+else:
+    Protocol = object
+
+Value: TypeAlias = "Any"  # one of the shapes above
 Fields = Mapping[str, tuple[Field, ...]]  # of the records in a unit, by `RecordType.name`
 
 _INTEGER_CODES = {(1, True): "b", (2, True): "h", (4, True): "i", (8, True): "q"}

@@ -38,23 +38,42 @@ def resolve(spec: Spec) -> list[unit.Target]:
 
 def resolve_fentry(spec: Spec) -> list[unit.Target]:
     """One `Fentry` for each function that matches and whose types the kernel's BTF has."""
-    name, module = spec.text("function"), spec.parts["module"]
-    types = spec.host.kernel_types()
-    if types is None:
+    name, module = spec.text("function"), spec.parts["module"] or "*"
+    if spec.host.kernel_types() is None:
         raise spec.error(messages.NEEDS_BTF, None, type=spec.probe_type.name)
-    if module is not None and not matcher(module)("vmlinux"):
-        raise spec.error(messages.ONLY_VMLINUX, "module", type=spec.probe_type.name, name=module)
+    if not has_wildcard(module) and module not in ("vmlinux", *spec.host.modules_with_types()):
+        hint = nearest(module, ["vmlinux", *spec.host.modules_with_types()])
+        raise spec.error(messages.UNKNOWN_MODULE, "module", name=module, hint=hint)
+    in_module = matcher(module)
     if has_wildcard(name):
-        functions = [f for f in _expand(spec, name) if types.function(f) is not None]
-        if not functions:
-            raise spec.error(messages.NO_PROBE_MATCHES, "function", what="function with BTF", pattern=name)
+        found = [(m, f) for f in _expand(spec, name) if (m := typed_in(spec.host, f)) is not None and in_module(m)]
+        if not found:
+            raise spec.error(messages.NO_PROBE_MATCHES, "function", what="function with BTF", pattern=f"{module}:{name}")
     else:
-        if types.function(name) is None:
+        place = typed_in(spec.host, name)
+        if place is None or not in_module(place):
             _refuse_if_missing(spec, name)
+            place = place or spec.host.module_of(name) or "vmlinux"
+            if not in_module(place):
+                hint = f"did you mean `{spec.probe_type.name}:{place}:{name}`?"
+                raise spec.error(messages.NOT_IN_MODULE, "function", name=name, module=module, hint=hint)
             raise spec.error(messages.FUNCTION_WITHOUT_BTF, "function", type=spec.probe_type.name, name=name)
-        functions = [name]
-    prefix = f"{spec.probe_type.name}:vmlinux"
-    return [unit.Fentry(f"{prefix}:{function}", function, spec.probe_type.on_return) for function in functions]
+        found = [(place, name)]
+    type_name, on_return = spec.probe_type.name, spec.probe_type.on_return
+    return [
+        unit.Fentry(f"{type_name}:{place}:{function}", function, on_return, "" if place == "vmlinux" else place)
+        for place, function in found
+    ]
+
+
+def typed_in(host: Host, function: str) -> str | None:
+    """Where the types of a function are: `vmlinux`, a module, or None for nowhere."""
+    kernel = host.kernel_types()
+    if kernel is None or kernel.function(function) is not None:
+        return None if kernel is None else "vmlinux"
+    module = host.module_of(function)
+    types = host.module_types(module) if module else None
+    return module if types is not None and types.function(function) is not None else None
 
 
 def _expand(spec: Spec, pattern: str) -> list[str]:

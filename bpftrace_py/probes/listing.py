@@ -168,16 +168,23 @@ def _kernel_functions(
 ) -> Iterator[str]:
     typed = probe_type.name in ("kfunc", "kretfunc")
     types = host.kernel_types() if typed or verbose else None
-    if typed and (types is None or (len(parts) == 2 and not matcher(parts[0])("vmlinux"))):
+    from bpftrace_py.probes.kprobe import typed_in
+
+    if typed and types is None:
         return
+    in_module = matcher(parts[0] if len(parts) == 2 and parts[0] else "*")
     pattern = parts[-1] if parts and parts[-1] else "*"
     matches = matcher(pattern)
-    prefix = f"{probe_type.name}:vmlinux" if typed else probe_type.name
+    prefix = probe_type.name
     for name in sorted(host.kernel_functions()):
         if not matches(name) or is_fragment(name, pattern):
             continue
-        if typed and types is not None and types.function(name) is None:
-            continue
+        if typed or verbose:
+            place = typed_in(host, name)
+            if typed and (place is None or not in_module(place)):
+                continue
+            types = host.module_types(place) if place not in (None, "vmlinux") else host.kernel_types()
+            prefix = f"{probe_type.name}:{place}" if typed else probe_type.name
         yield f"{prefix}:{name}"
         if verbose and types is not None:
             lines, prototype = types.function_listing(name) or [], types.function(name)
@@ -196,13 +203,17 @@ def _user_functions(
     for binary in _files(parts, config):
         try:
             file = binary.open()
-            found = {symbol.name for symbol in functions_matching(file, pattern, config.demangle)}
+            found = {symbol.name: symbol.address for symbol in functions_matching(file, pattern, config.demangle)}
             file.close()
         except ElfError as error:
             _refuse(parts, binary, error)
             continue
+        # A uretprobe has no arguments, and says nothing of its result, as in bpftrace.
+        types = host.user_types(binary.path) if verbose and not probe_type.on_return else None
         for name in sorted(found):
             yield f"{probe_type.name}:{binary.name}:{name}"
+            if types is not None:
+                yield from types.function_listing(found[name], name) or ()
 
 
 def _static_probes(

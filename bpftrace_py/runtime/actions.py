@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.codegen import unit
 from bpftrace_py.diagnostics import CompileError, Diagnostic, Message, Severity
 from bpftrace_py.output.values import Value, encode
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
     import subprocess
 
@@ -116,8 +116,9 @@ class SessionActions:
         self._output.value(action.value, value)
 
     def helper_failed(self, action: unit.HelperFailed, error: int) -> None:
+        reason = os.strerror(-error & 0x7FFFFFFF)  # a C int
         diagnostic = warning(
-            messages.HELPER_FAILED, helper=action.helper, line=action.line, column=action.column, reason=os.strerror(-error)
+            messages.HELPER_FAILED, helper=action.helper, line=action.line, column=action.column, reason=reason
         )
         self._output.helper_error(action.helper, error, action.line, action.column, diagnostic.render())
 

@@ -30,6 +30,7 @@ from bpftrace_py.runtime.tracefs_kprobes import TracefsKprobe
 
 CLOSING_THREADS = 16
 _SPARE_DESCRIPTORS = 64
+_TOLD_EVERY = 0.1  # seconds, while many are detached
 
 Progress = Callable[[int, int], None]
 
@@ -56,13 +57,13 @@ class Attached:
         self._slow: list[int] = []
         self._tracefs_kprobes: list[TracefsKprobe] = []
 
-    def detach(self) -> None:
+    def detach(self, progress: Progress | None = None) -> None:
         """Close every link and wait until the kernel has let go of them. A second time does nothing."""
         quick, self._quick = self._quick, []
         slow, self._slow = self._slow, []
         for fd in quick:
             os.close(fd)
-        _close_together(slow)
+        _close_together(slow, progress)
         while self._tracefs_kprobes:
             self._tracefs_kprobes.pop().remove()
         self.count = 0
@@ -74,8 +75,9 @@ class Attached:
         self.detach()
 
 
-def _close_together(fds: list[int]) -> None:
+def _close_together(fds: list[int], progress: Progress | None) -> None:
     """Close descriptors from several threads: each close waits for the kernel, with the interpreter's lock released."""
+    total = len(fds)
     if len(fds) < 2:
         for fd in fds:
             os.close(fd)
@@ -94,6 +96,9 @@ def _close_together(fds: list[int]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
+        while progress is not None and thread.is_alive():
+            thread.join(_TOLD_EVERY)
+            progress(total - len(fds), total)
         thread.join()
 
 
@@ -275,7 +280,7 @@ class _Attacher:
 
         (attachment,) = link.attachments
         assert isinstance(attachment.target, Fentry)
-        found = function_id(attachment.target.function)
+        found = function_id(attachment.target.function, attachment.target.module)
         if found is None:
             raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
         module = kernel.module_btf_open(found.module) if found.module is not None else 0

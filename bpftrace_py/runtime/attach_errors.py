@@ -17,6 +17,7 @@ from bpftrace_py.codegen.unit import (
 )
 from bpftrace_py.runtime.features import Features
 
+_PARANOID = "kernel.perf_event_paranoid"
 _MAX_RATE = "/proc/sys/kernel/perf_event_max_sample_rate"
 
 # (kind of target, errno) -> clause
@@ -62,6 +63,8 @@ def reason(attachment: Attachment, error: OSError, features: Features) -> str:
         return "this kernel has no cookies for perf events (Linux 5.15 has), which tell the probes of a block apart"
     if number in (errno.EPERM, errno.EACCES) and not features.privileged:
         return "this user may not (it takes root, or CAP_BPF and CAP_PERFMON)"
+    if number in (errno.EPERM, errno.EACCES) and not isinstance(target, (Fentry, RawTracepoint)):
+        return f"perf events are refused ({os.strerror(number).lower()}): by {_PARANOID}, lockdown, or a container's rules"
     known = (_REASONS.get((kind, number)) for kind in type(target).__mro__)  # a Usdt is a Uprobe
     return next(filter(None, known), os.strerror(number))
 

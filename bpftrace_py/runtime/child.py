@@ -51,7 +51,7 @@ class Child:
         self._signalled = False
         try:
             self._wait_for_exec(words[0])
-            self.pidfd = os.pidfd_open(self.pid)
+            self.pidfd = self._open_pidfd(words[0])
         except BaseException:
             self._process.kill()
             self._process.wait()
@@ -68,6 +68,13 @@ class Child:
         if not os.WIFSTOPPED(status):
             raise host_error(messages.COMMAND_NOT_STARTED, command=name, reason="it ended before its first instruction")
         self._ptrace(_PTRACE_SETOPTIONS, self.pid, None, _PTRACE_O_EXITKILL)
+
+    def _open_pidfd(self, name: str) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError as error:
+            reason = f"it cannot be watched: {_lowered(os.strerror(error.errno or 0))}"
+            raise host_error(messages.COMMAND_NOT_STARTED, command=name, reason=reason) from error
 
     def start(self) -> None:
         """Let the command run. A second call does nothing."""

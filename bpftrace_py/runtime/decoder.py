@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 from bpftrace_py import types
 from bpftrace_py.codegen import unit
@@ -20,6 +19,12 @@ from bpftrace_py.output.printf import Formatter, compile_format
 from bpftrace_py.output.values import Texts, Value, cut_string, item_decoder, plain, struct_code, struct_layout
 from bpftrace_py.runtime.ring_buffer import HEADER_SIZE
 from bpftrace_py.types import Type
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any, Protocol, TypeAlias
+else:
+    Protocol = object
 
 _PENDING = 4096  # texts that are kept before they are handed on
 _MEMO_BYTES = 4 << 20  # of strings that a memo keeps
@@ -55,8 +60,8 @@ class Actions(Protocol):
         """`error` is a negative errno."""
 
 
-Item = Any  # of a record, as `struct` took it out
-Run = Callable[[memoryview], list[Any]]  # records -> what is emitted for them
+Item: TypeAlias = "Any"  # of a record, as `struct` took it out
+Run: TypeAlias = "Callable[[memoryview], list[Any]]"  # records -> what is emitted for them
 Act = Callable[[memoryview], bool]  # carries out the actions of records; True ends the drain
 
 
@@ -180,7 +185,7 @@ def _record_layout(arguments: tuple[Type, ...], stride: int, codes: Sequence[str
 # --- printf
 
 
-class _Memo(dict[Any, Any]):
+class _Memo(dict["Any", "Any"]):
     """What `convert` made of the values seen lately: `memo[value]`."""
 
     def __init__(self, convert: Callable[[Any], Any], most: int) -> None:

@@ -13,11 +13,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from typing import Any, Protocol
+
     from bpftrace_py.runtime.decoder import Decoder
     from bpftrace_py.runtime.ring_buffer import Consumer, Poller
+else:
+    Protocol = object
 
 LOOK_FOR_LOSSES = 0.05  # seconds between looks at the counters while events flow
 IDLE_LOOK, RAREST_LOOK = 1.0, 4.0  # and while none do, more rarely with time: maps can be full without any event
@@ -123,6 +127,7 @@ class EventLoop:
         self._decoder = decoder
         self._settle = settle
         self._losses = losses
+        self.handled = 0  # events so far
         self._looked = 0.0
         self._idle_look = IDLE_LOOK
         self._background: Callable[[], bool] | None = None
@@ -199,6 +204,7 @@ class EventLoop:
             return 0
         drained = self._ring.drain(self._decoder)
         if drained:
+            self.handled += drained
             self._decoder.flush()
             self._settle()
             self._look(LOOK_FOR_LOSSES)

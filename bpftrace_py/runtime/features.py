@@ -39,6 +39,17 @@ def _read(path: str) -> str | None:
         return None
 
 
+def _is_closed(directory: str) -> bool:
+    """Whether it is there, and this user may not look into it."""
+    try:
+        os.listdir(directory)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def parse_cpu_list(text: str) -> tuple[int, ...]:
     """The numbers in a list such as "0-3,8"."""
     numbers: list[int] = []
@@ -92,6 +103,8 @@ class Features:
             try:
                 kernel.mount("tracefs", TRACEFS, "tracefs")
             except OSError as error:
+                if _is_closed(TRACEFS):
+                    raise host_error(messages.TRACEFS_CLOSED, path=TRACEFS) from error
                 raise host_error(
                     messages.TRACEFS_MISSING,
                     reason=os.strerror(error.errno or 0),
@@ -186,6 +199,14 @@ class Features:
             os.close(fd)
         return True
 
+    @cached_property
+    def may_goto(self) -> bool:
+        """Loops that the kernel ends by itself, without the verifier following each round (6.9)."""
+        program = self._try_load(kernel.PROG_TYPE_RAW_TRACEPOINT, _instruction(0xE5) + _RETURN_0)
+        if program is not None:
+            os.close(program)
+        return program is not None
+
     # --- links. Each is asked for something that cannot be; the error tells who refused it.
 
     def _refusal(self, kind: int, expected_attach_type: int, attempt: object) -> int:
@@ -275,6 +296,7 @@ class Features:
             "BTF": self.btf,
             "ring buffer": self.ring_buffer,
             "map batch operations": self.batch,
+            "long loops (may_goto)": self.may_goto,
             "kprobe (perf PMU)": self.kprobe_pmu is not None,
             "kprobe (kprobe_events)": self.kprobe_events,
             "kprobe_multi": self.kprobe_multi,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
 
 _LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
 _INSTRUCTION = struct.Struct("=BBhi")  # opcode, registers (source in the upper half), offset, immediate

@@ -27,7 +27,8 @@ PROGRAM_TYPES = {
     "fentry": kernel.PROG_TYPE_TRACING,
     "fexit": kernel.PROG_TYPE_TRACING,
 }
-_TOO_COMPLEX = (errno.E2BIG, errno.EFAULT)  # instructions or branches beyond what the verifier follows
+# Instructions or branches beyond what the verifier follows; ENOMEM for branches since some kernel before 6.18.
+_TOO_COMPLEX = (errno.E2BIG, errno.EFAULT, errno.ENOMEM)
 # Must agree with bcc_backend, which this module does not import on the warm path.
 _HEADERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "codegen")
 
@@ -105,6 +106,12 @@ def load(unit: Unit, features: Features, *, cache: Cache | None = None, log_size
     Raises `HostError` where this machine or user cannot, `InternalError` where clang or the verifier refuses what we
     made.
     """
+    if unit.bounded_loops and features.may_goto:
+        try:
+            return _load(unit.with_kernel_loops(), features, cache, log_size)
+        except InternalError as error:
+            if not isinstance(error.__cause__, kernel.LoadError):
+                raise
     while True:
         try:
             return _load(unit, features, cache, log_size)

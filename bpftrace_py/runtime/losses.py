@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.codegen import unit
 from bpftrace_py.diagnostics import Diagnostic
 from bpftrace_py.runtime.actions import SessionActions, warning
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.output.base import Output
     from bpftrace_py.runtime.maps import Maps
@@ -111,4 +111,9 @@ class LossReport:
             self._warn(warning(messages.STACKS_LOST, count=stacks[0]))
         for loop, stops in zip(self._unit.bounded_loops, stacks[1:], strict=False):
             if stops:
-                self._warn(warning(messages.LOOP_STOPPED, line=loop.line, count=stops, rounds=loop.rounds))
+                after = f"after {loop.rounds} rounds" if loop.rounds else "as the probe's loops ran too long"
+                self._warn(warning(messages.LOOP_STOPPED, line=loop.line, times=_times(stops), after=after))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

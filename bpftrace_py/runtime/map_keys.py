@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from bpftrace_py import types
 from bpftrace_py.output.values import Fields, Value, item_decoder, struct_code, struct_layout
 from bpftrace_py.types import Type
 
-Rows = Callable[[memoryview], list[Any]]
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+Rows: TypeAlias = "Callable[[memoryview], list[Any]]"
 
 
 def compile_rows(elements: Sequence[Type], fields: Fields | None = None) -> Rows:

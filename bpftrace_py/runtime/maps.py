@@ -12,7 +12,6 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from itertools import compress
-from typing import Any
 
 from bpftrace_py import messages, types
 from bpftrace_py.codegen.unit import ScriptMap
@@ -22,6 +21,10 @@ from bpftrace_py.runtime import kernel
 from bpftrace_py.runtime.loader import Loaded
 from bpftrace_py.runtime.map_keys import compile_rows, encode_key
 from bpftrace_py.types import UINT64, Type
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
 Element = tuple[tuple[Value, ...], Value]
 
@@ -53,6 +56,17 @@ class Maps:
 
         A `count()` without keys always has a value. Raises `HostError` if the kernel does not let the map be read.
         """
+        slots = self._slots(name)
+        if not self._specs[name].with_sum:
+            return slots
+        return [(key, counts[:-1]) for key, counts in slots]
+
+    def histograms(self, name: str) -> list[tuple[tuple[Value, ...], list[int], int]]:
+        """The same for a histogram map `with_sum`: key, counts, sum."""
+        return [(key, slots[:-1], _wrapped([slots[-1]], True)[0]) for key, slots in self._slots(name)]
+
+    def _slots(self, name: str) -> list[Element]:
+        """The elements as they are in the kernel: histograms with their sum as a last bucket, if they have one."""
         collecting = gc.isenabled()
         gc.disable()  # it would look through the growing list again and again: a third of the time of 100,000 keys
         try:
@@ -65,7 +79,8 @@ class Maps:
 
     def lookup(self, name: str, key: tuple[Value, ...]) -> Value | None:
         """The value under a key, None if there is none."""
-        return self._access(name).lookup(key)
+        value = self._access(name).lookup(key)
+        return value if value is None or not self._specs[name].with_sum else value[:-1]
 
     def clear(self, name: str) -> None:
         """Remove every element."""
@@ -122,7 +137,7 @@ def bucket_count(value: Type) -> int:
 
 # --- one CPU's value, and all CPUs' values reduced
 
-Reduce = Callable[[memoryview], list[Any]]  # the values of many elements, every CPU's -> one value an element
+Reduce: TypeAlias = "Callable[[memoryview], list[Any]]"  # the values of many elements, every CPU's -> one value an element
 
 
 def compile_reduce(value: Type, cpus: int) -> Reduce:
@@ -178,7 +193,7 @@ class _Scalar:
         self._type = script_map.value
         self._fd, spec = loaded.maps[script_map.table].fd, loaded.maps[script_map.table].spec
         self._percpu = _is_percpu(script_map)
-        self._buckets = bucket_count(self._type)
+        self._buckets = bucket_count(self._type) + script_map.with_sum
         cpus = loaded.features.possible_cpus if self._percpu else 1
         self._size = (spec.value_size + 7 & ~7) * cpus if self._percpu else spec.value_size
         # After zero() an aggregate has a value although no CPU has counted anything.
@@ -232,7 +247,7 @@ class _Keyed:
     def __init__(self, script_map: ScriptMap, loaded: Loaded, fields: Fields | None) -> None:
         self._type, self._keys, self._fields = script_map.value, script_map.keys, fields
         self._histogram = isinstance(self._type, _HISTOGRAMS)
-        self._buckets = bucket_count(self._type)
+        self._buckets = bucket_count(self._type) + script_map.with_sum
         parts = (*self._keys, UINT64) if self._histogram else self._keys
         self._fd, spec = loaded.maps[script_map.table].fd, loaded.maps[script_map.table].spec
         self._percpu, cpus = _is_percpu(script_map), loaded.features.possible_cpus

@@ -7,11 +7,15 @@ import errno
 import os
 
 from bpftrace_py import messages
-from bpftrace_py.diagnostics import BpftraceError, Diagnostic, InternalError, Message, Severity, host_error
+from bpftrace_py.diagnostics import BpftraceError, Diagnostic, HostError, InternalError, Message, Severity, host_error
 
 EXCERPT_LINES = 8
 _C_FILE = "/virtual/main.c:"  # the name under which BCC gives the text to clang
 _NOISE = ("processed ", "verification time", "stack depth", "mark_precise", "WARNING: ", "program of this loader")
+# What there is not enough of, in the words of strerror(3): clang and BCC tell us in no other form.
+_EXHAUSTED = {os.strerror(number): number for number in (errno.EMFILE, errno.ENFILE)}
+_BY_WORDS = {**_EXHAUSTED, **{os.strerror(n): n for n in (errno.EPERM, errno.ENOSYS, errno.ENOMEM, errno.E2BIG)}}
+_READS_KERNEL = ("bpf_probe_read_kernel", "bpf_probe_read_compat", "bpf_probe_read#")
 
 
 def by_clang(c_source: str, log: str) -> BpftraceError:
@@ -20,9 +24,10 @@ def by_clang(c_source: str, log: str) -> BpftraceError:
     for line in lines:
         if line.startswith("could not open bpf map"):  # BCC's words: "could not open bpf map: <name>, error: <reason>"
             name, _, reason = line.partition(":")[2].partition(", error:")
-            if reason.strip() == os.strerror(errno.EPERM):
-                return _not_permitted()
-            return _map_not_created(name.strip(), "", reason.strip(), too_large=True)
+            return _map_not_created(name.strip(), "", reason.strip(), _BY_WORDS.get(reason.strip(), 0))
+    for words, number in _EXHAUSTED.items():
+        if words in log:
+            return exhausted(number)
     first = next((i for i, line in enumerate(lines) if "error:" in line), 0)
     line_number = _c_line(lines[first]) if lines else None
     place = script_place(c_source, line_number) if line_number else None
@@ -32,9 +37,11 @@ def by_clang(c_source: str, log: str) -> BpftraceError:
 def by_verifier(script: str, line: int, number: int, log: str) -> BpftraceError:
     """`HostError` if the user may not load programs at all, else `InternalError`."""
     if number in (errno.EPERM, errno.EACCES) and not log.strip():
-        return _not_permitted()
+        return not_permitted()
     if number == errno.ENOSYS:
         return host_error(messages.KERNEL_WITHOUT_BPF)
+    if _may_not_read_kernel(log):
+        return host_error(messages.KERNEL_UNREADABLE, hint=_lockdown())
     lines = [text for text in log.splitlines() if text.strip() and not text.startswith(_NOISE)]
     skipped = max(0, len(lines) - EXCERPT_LINES)
     return _internal(
@@ -44,17 +51,41 @@ def by_verifier(script: str, line: int, number: int, log: str) -> BpftraceError:
 
 def map_not_created(name: str, size: int, entries: int, number: int) -> BpftraceError:
     """`size`: bytes of a key and a value."""
+    room = f" ({entries} keys, {size} bytes each with its value)"
+    return _map_not_created(name, room, os.strerror(number), number)
+
+
+def _map_not_created(name: str, room: str, reason: str, number: int) -> BpftraceError:
     if number == errno.EPERM:
-        return _not_permitted()
+        return not_permitted()
     if number == errno.ENOSYS:
         return host_error(messages.KERNEL_WITHOUT_BPF)
-    room = f" ({entries} keys, {size} bytes each with its value)"
-    return _map_not_created(name, room, os.strerror(number), too_large=number in (errno.ENOMEM, errno.E2BIG))
-
-
-def _map_not_created(name: str, room: str, reason: str, too_large: bool) -> BpftraceError:
+    if number in (errno.EMFILE, errno.ENFILE):
+        return exhausted(number)
+    too_large = number in (errno.ENOMEM, errno.E2BIG)
     hint = "a smaller BPFTRACE_MAP_KEYS_MAX or BPFTRACE_STRLEN takes less memory" if too_large else None
     return host_error(messages.MAP_NOT_CREATED, map=name, room=room, reason=reason, hint=hint)
+
+
+def exhausted(number: int) -> HostError:
+    """For EMFILE and ENFILE, wherever they come from."""
+    hint = "`ulimit -n` shows and raises the limit of open files"
+    return host_error(messages.EXHAUSTED, reason=os.strerror(number).lower(), hint=hint)
+
+
+def _may_not_read_kernel(log: str) -> bool:
+    """Whether the verifier does not know the helper that reads kernel memory, in a program where it always has been."""
+    refusals = [line for line in log.splitlines() if "unknown func " in line or "cannot use helper " in line]
+    return any(helper in line for line in refusals for helper in _READS_KERNEL)
+
+
+def _lockdown() -> str | None:
+    try:
+        with open("/sys/kernel/security/lockdown", encoding="ascii") as file:
+            mode = file.read().partition("[")[2].partition("]")[0]
+    except OSError:
+        return None
+    return f"kernel lockdown is on: {mode}" if mode not in ("", "none") else None
 
 
 def script_place(c_source: str, line_number: int) -> str | None:
@@ -73,10 +104,12 @@ def _c_line(message: str) -> int | None:
     return int(number) if number.isdigit() else None
 
 
-def _not_permitted() -> BpftraceError:
-    return host_error(
-        messages.NOT_PERMITTED, hint="run as root" if os.geteuid() else "is kernel lockdown on, or a container around?"
-    )
+def not_permitted() -> HostError:
+    """This user may not load programs."""
+    if os.geteuid():
+        return host_error(messages.NOT_PERMITTED, hint="run it as root, or by sudo")
+    hint = "root may do less than usual here: a container, its seccomp filter or a security module can forbid the bpf system call"
+    return host_error(messages.NOT_PERMITTED, hint=_lockdown() or hint)
 
 
 def _internal(message: Message, lines: list[str], before: int, log: str, place: str, **values: object) -> InternalError:

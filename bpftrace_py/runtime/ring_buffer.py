@@ -18,7 +18,12 @@ import select
 import sys
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 BUSY, DISCARDED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
 HEADER_SIZE = 8

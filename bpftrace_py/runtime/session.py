@@ -10,12 +10,13 @@ A session belongs to the thread that starts it. Another thread may call `request
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from stat import S_ISFIFO, S_ISSOCK
-from typing import TYPE_CHECKING, Any
 
 from bpftrace_py import messages, types
 from bpftrace_py.codegen import unit as units
@@ -25,6 +26,7 @@ from bpftrace_py.output.values import Texts
 from bpftrace_py.runtime import kernel
 from bpftrace_py.runtime.actions import SessionActions, plan_systems, warning
 from bpftrace_py.runtime.attach import Attached, attach
+from bpftrace_py.runtime.cpus import CpuWatch, has_cpu_probes
 from bpftrace_py.runtime.decoder import Decoder
 from bpftrace_py.runtime.event_loop import EventLoop, StopFlag
 from bpftrace_py.runtime.features import Features
@@ -34,12 +36,18 @@ from bpftrace_py.runtime.maps import Maps
 from bpftrace_py.runtime.ring_buffer import Poller, open_ring_buffer
 from bpftrace_py.symbols.resolver import Resolver
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     from bpftrace_py.config import Config
     from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
+    from bpftrace_py.runtime.totals import Totals
 
 _FAILURES_SHOWN = 10  # probes that are named when they could not be attached
+_NO_TEST_RUN = (errno.EINVAL, errno.EOPNOTSUPP, 524)
+_TEST_RUN_HINT = "this kernel cannot run such a program by itself (Linux 5.10 can), as BEGIN and END need"
 _START_SLOT, _CHILD_SLOT = 0, 1  # of `Unit.session`
 
 
@@ -65,7 +73,7 @@ class SessionWriter(Writer):
 
 
 MakeOutput = Callable[[Texts], Output]
-Emit = Callable[[list[Any]], None]
+Emit: TypeAlias = "Callable[[list[Any]], None]"
 
 
 class Session:
@@ -94,7 +102,8 @@ class Session:
         self._warn_to = warn
         self._shell_commands = plan_systems(unit.actions)
         self._closers: list[Callable[[], None]] = [self.stop.close]
-        self._lost_before_end = 0
+        self._lost_before_end: int | None = None
+        self._started = self._ended = 0.0
 
     # --- start
 
@@ -104,7 +113,9 @@ class Session:
     ) -> None:  # fmt: skip
         """Raises `BpftraceError`, `OutputClosed`, or `Interrupted` if `request_stop` was called meanwhile; `close` then."""
         if not self.features.privileged:
-            raise host_error(messages.NOT_PERMITTED, hint="run it as root, or by sudo" if os.geteuid() else None)
+            from bpftrace_py.runtime.refused import not_permitted
+
+            raise not_permitted()
         self.loaded = load(self.unit, self.features, cache=self._cache, log_size=self.config.log_size)
         self._closers.append(self.loaded.close)
         self._make_parts()
@@ -117,6 +128,7 @@ class Session:
         self._tell_program()
         self._run_special("BEGIN")
         self._attach(on_progress)
+        self._started = time.monotonic()
         if self._child is not None:
             self._child.start()
 
@@ -171,6 +183,11 @@ class Session:
             loop.watch(fd, lambda: loop.in_background(self.resolver.poll))
         if self.resolver.descriptors:
             loop.in_background(self.resolver.poll)  # there may be more processes than `start` had time for
+        if has_cpu_probes(self.unit):
+            with suppress(OSError):  # a container's rules: then nobody is told of CPUs
+                cpus = CpuWatch(self.warn)
+                self._closers.append(cpus.close)
+                loop.watch(cpus.fd, cpus.read)
         if self._child is not None:
             loop.watch(self._child.pidfd, lambda: self.stop.set("command"))
         if self._process is not None:
@@ -207,7 +224,8 @@ class Session:
                     self.loaded.run(program.function)
                 except OSError as error:
                     reason = (error.strerror or str(error)).lower()
-                    raise host_error(messages.KERNEL_REFUSED, reason=f"running {name}: {reason}") from error
+                    hint = _TEST_RUN_HINT if error.errno in _NO_TEST_RUN else None
+                    raise host_error(messages.KERNEL_REFUSED, reason=f"running {name}: {reason}", hint=hint) from error
 
     def _attach(self, on_progress: Callable[[int, int], None] | None) -> None:
         def progress(done: int, total: int) -> None:
@@ -255,29 +273,44 @@ class Session:
 
     # --- the end
 
-    def finish(self, print_maps: bool = True) -> None:
-        """Detach, run END, print all maps, and tell what was lost."""
-        self._end()
+    def finish(self, print_maps: bool = True, on_detaching: Callable[[int, int], None] | None = None) -> None:
+        """Detach, run END, print all maps, and tell what was lost. `on_detaching` is told how many probes are detached
+        of those for which one has to wait."""
+        self._end(on_detaching)
         self.output.end_of_events()
         if print_maps and self.config.print_maps_on_exit:
             self._print_maps()
-        self.losses.finish(self._lost_before_end)
+        self.losses.finish(self._lost_before_end or 0)
         if not_run := self.actions.not_run:
             self.warn(warning(messages.COMMANDS_NOT_RUN, count=not_run))
         if damaged := self.decoder.damaged:
             self.warn(warning(messages.DAMAGED_EVENTS, count=damaged))
+        if self.output.wants_totals:
+            self.output.totals(self.totals())
         self.output.finish()
 
-    def _end(self) -> None:
+    def _end(self, on_detaching: Callable[[int, int], None] | None) -> None:
         """Detach, and handle what the probes and END have sent. Nothing follows but reading the maps."""
         assert self.attached is not None
         self.loop.drain_present()
         self._lost_before_end = self.losses.events_lost()
-        self.attached.detach()
+        self._ended = time.monotonic()
+        self.attached.detach(on_detaching)
         self.loop.discard()  # what came after the end
         self.actions.at_end()
         self._run_special("END")
         self.loop.drain_all()
+
+    def totals(self) -> Totals:
+        """How the run went so far; after its end, how it went."""
+        from bpftrace_py.runtime.totals import totals
+
+        lost = self.maps.lost()
+        if self._lost_before_end is not None:  # what came while it was detaching does not count
+            lost[0] = self._lost_before_end
+        seconds = (self._ended or time.monotonic()) - self._started if self._started else 0.0
+        failed = len(self.attached.failures) if self.attached is not None else 0
+        return totals(self.loaded.unit, lost, seconds=seconds, failed=failed, events=self.loop.handled)
 
     def _print_maps(self) -> None:
         """Every map, by name. One without elements leaves its empty line, as bpftrace does."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
 
 from bpftrace_py import types
 from bpftrace_py.codegen import unit as units
 from bpftrace_py.record import names_of
 from bpftrace_py.runtime.cache import Cache, digest
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpftrace_py.config import Config
     from bpftrace_py.diagnostics import Diagnostics
-    from bpftrace_py.host import Host, KernelTypes
+    from bpftrace_py.host import Host, KernelTypes, UserTypes
     from bpftrace_py.source import Source
 
 # Events that root may define and redefine at any time.
@@ -38,6 +40,10 @@ class Uncacheable(Exception):
     """A value that is not one of the records of a unit."""
 
 
+class Unbelievable(Exception):
+    """Plain data that is not what a unit was stored as."""
+
+
 def compile_cached(
     source: Source, config: Config, host: Host, cache: Cache | None, on_warning: Callable[[Diagnostics], None] | None = None,
     on_new: Callable[[], None] | None = None,
@@ -52,12 +58,9 @@ def compile_cached(
         on_new()
     if cache is not None and found not in (None, _NOT_KEPT):
         try:
-            unit = _decode(found)
-        except (Uncacheable, KeyError, TypeError, ValueError) as error:
+            return unit_of(found)
+        except Unbelievable as error:
             cache.note = f"{key}: {error}"
-        else:
-            if isinstance(unit, units.Unit):
-                return unit
     from bpftrace_py.compiler import compile_source
 
     witness = _Witness(host)
@@ -131,6 +134,20 @@ class _Witness:
     def kernel_types(self) -> KernelTypes | None:
         return self._host.kernel_types()
 
+    def modules_with_types(self) -> Iterable[str]:
+        return self._host.modules_with_types()
+
+    def module_types(self, module: str) -> KernelTypes | None:
+        self.lasting = False  # it may be loaded anew, from another file
+        return self._host.module_types(module)
+
+    def module_of(self, function: str) -> str:
+        return self._host.module_of(function)
+
+    def user_types(self, path: str) -> UserTypes | None:
+        self.lasting = False
+        return self._host.user_types(path)
+
     def kernel_functions(self) -> Iterable[str]:
         return self._host.kernel_functions()
 
@@ -161,6 +178,17 @@ def _encode(value: Any) -> Any:
     return ("r", name, *[_encode(getattr(value, field)) for field in names_of(type(value))])
 
 
+def unit_of(data: object) -> units.Unit:
+    """The unit that plain data stands for. Raises `Unbelievable` for anything else."""
+    try:
+        unit = _decode(data)
+    except (Unbelievable, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise Unbelievable(f"it is damaged: {error}") from None
+    if not isinstance(unit, units.Unit):
+        raise Unbelievable("it is no unit")
+    return unit
+
+
 def _decode(data: Any) -> Any:
     if type(data) is not tuple:
         return data
@@ -169,5 +197,5 @@ def _decode(data: Any) -> Any:
     if data[0] == "d":
         return {_decode(k): _decode(v) for k, v in data[1:]}
     if data[0] != "r":
-        raise Uncacheable(str(data[0]))
+        raise Unbelievable(str(data[0]))
     return _RECORDS[data[1]](*map(_decode, data[2:]))

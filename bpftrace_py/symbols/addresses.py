@@ -244,19 +244,26 @@ class AddressSpaces:
                 text = file.read()
         except OSError:
             return None
+        return self.read_maps(text, pid)
+
+    def read_maps(self, text: bytes, pid: int) -> Process | None:
+        """A process as the text of its /proc/PID/maps shows it; None if it maps no code. A damaged line is left out."""
         packed = []
         now = time.monotonic_ns()
-        for line in text.splitlines():
+        for line in text.split(b"\n"):
             # start-end perms offset major:minor inode  path
             fields = line.split(None, 5)
             if len(fields) < 6 or fields[1][2:3] != b"x":
                 continue
             start, _, end = fields[0].partition(b"-")
             major, _, minor = fields[3].partition(b":")
-            inode, path = int(fields[4]), _unescape(fields[5])
-            if _has_symbols(inode, path):
-                number = self._file(os.makedev(int(major, 16), int(minor, 16)), inode, path, pid, now)
-                packed.append(_PACKED.pack(int(start, 16), int(end, 16), int(fields[2], 16), number))
+            try:
+                inode, path = int(fields[4]), _unescape(fields[5])
+                if _has_symbols(inode, path):
+                    number = self._file(os.makedev(int(major, 16), int(minor, 16)), inode, path, pid, now)
+                    packed.append(_PACKED.pack(int(start, 16), int(end, 16), int(fields[2], 16), number))
+            except (ValueError, OverflowError, struct.error):
+                continue
         if not packed:
             return None
         process = Process(Program(b"".join(packed)))

@@ -80,7 +80,7 @@ class _BoundedStream(io.BufferedReader):
         return super().read(size)
 
 
-class _PlainFile(ELFFile):
+class PlainFile(ELFFile):
     """pyelftools' reader without its special sections and segments: it would read each file's hash tables when it meets
     them, and refuse a whole file for one odd section that nobody asks for."""
 
@@ -92,7 +92,7 @@ class _PlainFile(ELFFile):
 
 
 # pyelftools meets a damaged file with any of these.
-_ERRORS = (
+ERRORS = (
     ELFError, ConstructError, ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError,
 )  # fmt: skip
 
@@ -103,7 +103,7 @@ class ElfStructure:
     def __init__(self, reader: FileReader) -> None:
         self._stream = _BoundedStream(reader)
         with self._question():
-            self._file = _PlainFile(self._stream)
+            self._file = PlainFile(self._stream)
         self.machine = _MACHINES.get(self._file["e_machine"], str(self._file["e_machine"]))
         self.wide = self._file.elfclass == 64
         self.order = "<" if self._file.little_endian else ">"
@@ -115,7 +115,7 @@ class ElfStructure:
         self._stream.left = _BUDGET
         try:
             yield
-        except _ERRORS as error:
+        except ERRORS as error:
             reason: BaseException | None = error
             while reason is not None and not isinstance(reason, ElfError):
                 reason = reason.__context__  # pyelftools wraps what the stream raises into errors of its own

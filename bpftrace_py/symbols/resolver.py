@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from bpftrace_py.symbols.addresses import AddressSpaces
 from bpftrace_py.symbols.kernel import KernelSymbols
 from bpftrace_py.symbols.stacks import StackReader
 from bpftrace_py.types import StackType
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from bpftrace_py.symbols.addresses import AddressSpaces
     from bpftrace_py.symbols.user import UserSymbols
 
 _CACHED = 1 << 14  # texts of stacks
@@ -41,7 +41,7 @@ class Resolver:
         demangle: bool = True,
     ) -> None:
         self.kernel = KernelSymbols()
-        self.spaces = AddressSpaces()
+        self._spaces: AddressSpaces | None = None
         self.kernel_stacks = StackReader(kernel_stack)
         self.user_stacks = StackReader(user_stack)
         self._probe_names = probe_names
@@ -52,6 +52,15 @@ class Resolver:
         self._account_names: dict[int, str] = {}
         self._clock: _Clock | None = None
         self._cgroups: _Cgroups | None = None
+
+    @property
+    def spaces(self) -> AddressSpaces:
+        """What processes have mapped. A script without user addresses never asks."""
+        if self._spaces is None:
+            from bpftrace_py.symbols.addresses import AddressSpaces
+
+            self._spaces = AddressSpaces()
+        return self._spaces
 
     # --- life
 
@@ -64,18 +73,19 @@ class Resolver:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """To be polled for reading beside the events; `poll` then takes in what waits."""
-        return self.spaces.descriptors
+        return self._spaces.descriptors if self._spaces else ()
 
     def poll(self) -> bool:
         """To be called when a descriptor is readable, and when idle as long as it answers True (work is left)."""
-        return self.spaces.poll()
+        return self._spaces is not None and self._spaces.poll()
 
     def observe(self, pid: int) -> None:
         """A process of which user addresses have been recorded, and which may soon be gone."""
         self.spaces.observe(pid)
 
     def close(self) -> None:
-        self.spaces.close()
+        if self._spaces is not None:
+            self._spaces.close()
 
     # --- addresses
 

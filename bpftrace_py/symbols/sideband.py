@@ -39,6 +39,7 @@ _MMAP2_BODY = struct.Struct("=IIQQQIIQQII")
 _TASK_BODY = struct.Struct("=IIII")
 _PAIR = struct.Struct("=II")
 _TIME = struct.Struct("=Q")
+_LOST_BODY = struct.Struct("=QQ")
 
 
 class Listener(Protocol):
@@ -59,11 +60,55 @@ class Listener(Protocol):
         """The first thread of a process has ended, in nearly all cases with the process."""
 
 
-class _Record(NamedTuple):
+class Record(NamedTuple):
     time: int  # CLOCK_MONOTONIC, ns
     type: int
     misc: int
     body: bytes
+
+
+def read_records(data: bytes) -> list[Record]:
+    """The records that stand one behind the other in `data`, up to the first one that is cut short."""
+    records = []
+    position = 0
+    while position + _HEADER.size <= len(data):
+        kind, misc, size = _HEADER.unpack_from(data, position)
+        if size < _HEADER.size or position + size > len(data):
+            break
+        body = data[position + _HEADER.size : position + size]
+        moment = _TIME.unpack_from(body, len(body) - 8)[0] if len(body) >= 8 else 0
+        records.append(Record(moment, kind, misc, body[:-8]))
+        position += size
+    return records
+
+
+_FIXED_SIZES = {_RECORD_MMAP2: _MMAP2_BODY.size, _FORK: _TASK_BODY.size, _EXIT: _TASK_BODY.size, _RECORD_COMM: _PAIR.size,
+                _LOST: _LOST_BODY.size}  # fmt: skip
+
+
+def report(record: Record, listener: Listener) -> int:
+    """Tell the listener; how many records the kernel says it lost."""
+    body = record.body
+    if len(body) < _FIXED_SIZES.get(record.type, 0):
+        return 0
+    if record.type == _RECORD_MMAP2:
+        pid, _, start, length, offset, major, minor, inode, _, _, _ = _MMAP2_BODY.unpack_from(body)
+        path = body[_MMAP2_BODY.size :].split(b"\0", 1)[0]
+        listener.mapped(pid, start, start + length, offset, os.makedev(major, minor), inode, path, record.time)
+    elif record.type == _FORK:
+        pid, parent, _, _ = _TASK_BODY.unpack_from(body)
+        if pid != parent:
+            listener.forked(pid, parent)
+    elif record.type == _EXIT:
+        pid, _, thread, _ = _TASK_BODY.unpack_from(body)
+        if pid == thread:
+            listener.exited(pid)
+    elif record.type == _RECORD_COMM:
+        if record.misc & _MISC_EXEC:
+            listener.executed(_PAIR.unpack_from(body)[0])
+    elif record.type == _LOST:
+        return int(_LOST_BODY.unpack_from(body)[1])
+    return 0
 
 
 class _Ring:
@@ -78,29 +123,19 @@ class _Ring:
         self._control = self._view[:page].cast("Q")
         self._data = self._view[page:]
 
-    def read(self, fence: threading.Lock) -> list[_Record]:
+    def read(self, fence: threading.Lock) -> list[Record]:
         """Everything that has been written so far."""
         with fence:
             head = self._control[_HEAD_INDEX]
         at = self._control[_TAIL_INDEX]
         if at == head:
             return []
-        records = []
         # Releasing and taking a lock orders the reads of the data behind that of the head on every architecture.
         with fence:
             data = self._bytes(at, head)
-        position = 0
-        while position + _HEADER.size <= len(data):
-            kind, misc, size = _HEADER.unpack_from(data, position)
-            if size < _HEADER.size or position + size > len(data):
-                break
-            body = data[position + _HEADER.size : position + size]
-            moment = _TIME.unpack_from(body, len(body) - 8)[0] if len(body) >= 8 else 0
-            records.append(_Record(moment, kind, misc, body[:-8]))
-            position += size
         with fence:
             self._control[_TAIL_INDEX] = head
-        return records
+        return read_records(data)
 
     def _bytes(self, start: int, end: int) -> bytes:
         first, last = start % self._size, end % self._size
@@ -125,7 +160,7 @@ class Sideband:
         """Open on every CPU that is online. Raises `OSError` where perf events are not allowed or not there."""
         self.lost = 0
         self._fence = threading.Lock()
-        self._held: list[_Record] = []
+        self._held: list[Record] = []
         self._rings: list[_Ring] = []
         wanted = cpus if cpus is not None else _online_cpus()
         size = 512 << 10 if len(wanted) <= 16 else 128 << 10  # some 300 or 80 programs started between two drains
@@ -162,27 +197,7 @@ class Sideband:
             if record.time > now:
                 self._held = records[index:]
                 break
-            self._report(record, listener)
-
-    def _report(self, record: _Record, listener: Listener) -> None:
-        body = record.body
-        if record.type == _RECORD_MMAP2:
-            pid, _, start, length, offset, major, minor, inode, _, _, _ = _MMAP2_BODY.unpack_from(body)
-            path = body[_MMAP2_BODY.size :].split(b"\0", 1)[0]
-            listener.mapped(pid, start, start + length, offset, os.makedev(major, minor), inode, path, record.time)
-        elif record.type == _FORK:
-            pid, parent, _, _ = _TASK_BODY.unpack_from(body)
-            if pid != parent:
-                listener.forked(pid, parent)
-        elif record.type == _EXIT:
-            pid, _, thread, _ = _TASK_BODY.unpack_from(body)
-            if pid == thread:
-                listener.exited(pid)
-        elif record.type == _RECORD_COMM:
-            if record.misc & _MISC_EXEC:
-                listener.executed(_PAIR.unpack_from(body)[0])
-        elif record.type == _LOST:
-            self.lost += struct.unpack_from("=QQ", body)[1]
+            self.lost += report(record, listener)
 
     def close(self) -> None:
         for ring in self._rings:
@@ -190,7 +205,7 @@ class Sideband:
         self._rings = []
 
 
-def _moment(record: _Record) -> int:
+def _moment(record: Record) -> int:
     return record.time
 
 

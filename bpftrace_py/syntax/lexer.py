@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 _Rule = TypeVar("_Rule", bound=Callable[[Any], Any])
 
 MAX_NESTING = 200
-"""How deep brackets, blocks and the syntax tree may be. Passes over the tree recurse, with up to three Python frames a
-level, and must stay under the interpreter's default limit of 1000; clang's own limit for brackets is 256."""
+"""How deep brackets, blocks and the syntax tree may be. Passes over the tree recurse, most with up to three Python frames
+a level, under the interpreter's default limit of 1000 (`compiler.py` tells those that meet it); clang's own limit for
+brackets is 256."""
 
 # Keywords can be field names: `args->return` is a field.
 KEYWORDS = {

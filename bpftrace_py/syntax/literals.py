@@ -39,6 +39,7 @@ def parse_integer(text: str, span: Span, diagnostics: Diagnostics) -> int:
         elif e:
             # Nothing with a longer exponent fits.
             value = int(number) * 10 ** int(exponent) if len(exponent) < 3 else int(number) << 64
+            value = value if value < 1 << 63 else 1 << 64
         elif number[0] == "0" and not _OCTAL.issuperset(number):
             reason = "a leading 0 makes it octal, and octal digits are 0-7"
         else:

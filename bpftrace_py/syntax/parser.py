@@ -6,6 +6,7 @@ are made in memory. What the user is told about a syntax error, and where the pa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ply import yacc
@@ -22,6 +23,8 @@ from bpftrace_py.syntax.visitor import children
 
 if TYPE_CHECKING:
     from bpftrace_py.syntax.lexer import Token
+
+_MAX_TYPE = 32  # pointers and dimensions of a type
 
 
 def parse(source: Source, diagnostics: Diagnostics) -> ast.Program | None:
@@ -41,14 +44,29 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.Program | None:
 
 
 def _check_depth(program: ast.Program, diagnostics: Diagnostics) -> bool:
-    """Chains such as `1 + 1 + ...` and `else if` make a tree deep without any brackets."""
+    """Chains such as `1 + 1 + ...` and `else if` make a tree deep without any brackets, and stars make a type deep."""
+    for depth, level in enumerate(_levels(program)):
+        types = (node for node in level if isinstance(node, ast.TypeName))
+        deep = level[0] if depth > MAX_NESTING else next((t for t in types if t.pointers + len(t.dimensions) > _MAX_TYPE), None)
+        if deep is not None:
+            diagnostics.error(messages.TOO_DEEP, deep.span)
+            return False
+    return True
+
+
+def _levels(program: ast.Program) -> Iterator[list[ast.Node]]:
+    """The nodes of the tree, level by level."""
     level: list[ast.Node] = [program]
-    for _ in range(MAX_NESTING + 1):
+    while level:
+        yield level
         level = [child for node in level for child in children(node)]
-        if not level:
-            return True
-    diagnostics.error(messages.TOO_DEEP, level[0].span)
-    return False
+
+
+def deepest(program: ast.Program) -> ast.Node:
+    """A node that is as deep in the tree as any."""
+    for level in _levels(program):
+        node = level[0]
+    return node
 
 
 # --- tables

@@ -13,6 +13,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
+from bpftrace_py.config import Config
 from bpftrace_py.ktypes import tracepoint_format
 from bpftrace_py.types import ArrayType, IntegerType, PointerType, RecordType
 from tests.testprogs import build
@@ -32,7 +33,7 @@ class T:
     signed: bool = True
     parts: tuple[T, ...] = ()
     names: tuple[str, ...] = ()  # of a record's members
-    name: str = ""  # of a record, with its keyword
+    name: str = ""  # of a record, with its keyword; of a stack, its mode
     count: int = 0
 
 
@@ -95,6 +96,7 @@ KERNEL_PATHS = (  # of a `struct task_struct *`, with their types
     ("->group_leader->comm", STR), ("->in_execve", INT), ("->sched_reset_on_fork", INT), ("->files->fdt->max_fds", INT),
     ("->signal->rlim[3].rlim_cur", INT), ("->fs->pwd.dentry->d_name.len", INT),
 )  # fmt: skip
+PARAMETERS = ("3", "some text", "-7", "0x10", "")
 TEXT_CHARACTERS = 'abc XYZ%019_.-\\"\n\t?{}[]()#é\x01ß'
 
 
@@ -108,7 +110,8 @@ class Scope:
     registers: bool = False  # reg()
     numbered: tuple[str, ...] = ()  # arg0, sarg0, retval, func
     static: bool = False  # no probe() function that acts: it may be attached
-    loops: int = 0
+    binary: bool = False  # uaddr()
+    whiles: int = 0  # around the statement at hand
 
 
 @cache
@@ -142,12 +145,15 @@ def of_type(type_: object) -> T:
 
 
 class ProgramText:
-    """Writes one program. `text` is the program, `strlen` the BPFTRACE_STRLEN to compile it with."""
+    """Writes one program. `text` is the program, `config` what to compile it with."""
 
     def __init__(self, rng: random.Random, *, probes: tuple[str, ...] = ()) -> None:
         self._rng = rng
-        self.strlen = self._pick(STRLENS)
-        self.acts = False  # a program that signals what it traces is loaded, but must not be attached
+        self.config = Config(
+            strlen=self._pick(STRLENS), map_keys_max=self._pick((4096, 4096, 1, 10, 100_000)), parameters=PARAMETERS,
+            helper_errors=self._pick((0,) * 8 + (1, 2)), ring_bytes=1 << 18, stack_mode=self._pick(("bpftrace", "bpftrace", "perf")),
+        )  # fmt: skip
+        self.acts = False  # a program that signals what it traces, or starts commands, is loaded but must not be attached
         self._records: list[T] = []
         self._maps: dict[str, tuple[tuple[T, ...], T | str]] = {}
         self._scope = Scope("BEGIN")
@@ -155,8 +161,8 @@ class ProgramText:
         self._plain = False  # without maps and variables: an assignment that tells a map's type
         declarations = self._declarations() if self._chance(0.4) else ""
         self._plan_maps()
-        families = probes or tuple(self._pick(tuple(_PROBES)) for _ in range(self._number(0, 2)))
-        self.probes = ("BEGIN", *families)
+        families = probes or tuple(self._pick(tuple(_PROBES)) for _ in range(self._number(0, 3)))
+        self.probes = ("BEGIN", *(f for f in families if f != "END"), *(("END",) if "END" in families else ()))
         self.text = declarations + "\n".join(self._one_probe(family) for family in self.probes)
 
     # --- choices
@@ -258,11 +264,8 @@ class ProgramText:
         if roll == 13:
             return T("array", parts=(T("int", 1, False),), count=self._pick((4, 16, 8)))
         if roll == 14:
-            return T(
-                self._pick(
-                    ("kstack", "ustack", "ksym", "usym", "inet", "mac", "username", "probe", "strftime", "strerror")
-                )
-            )
+            kind = self._pick(("kstack", "ustack", "ksym", "usym", "inet", "mac", "username", "probe", "strftime", "strerror", "cgroup_path"))
+            return T(kind, name=self._pick(("", "perf, ", "bpftrace, ")) if kind.endswith("stack") else "")
         if roll == 15:
             return T("buffer")
         return INT
@@ -329,6 +332,10 @@ class ProgramText:
             "cpid",
             "curtask",
             "7",
+            "$1",
+            "$3",
+            "$9",
+            "$#",
         ]
         options += [f"${name}" for name, held in self._scope.variables.items() if held.kind == "int"]
         options += [
@@ -393,7 +400,20 @@ class ProgramText:
         if self._records and self._chance(0.5):
             record = self._pick(self._records)
             return f"offsetof({record.name}, {self._pick(record.names)})"
+        if self._chance(0.3):
+            return f"sizeof({self.expression(self._value_type(1), 1)})"
         return f"sizeof({self._pick(('struct task_struct', 'uint16', 'int', *(r.name for r in self._records)))})"
+
+    def int_element(self, depth: int) -> str:
+        parts = [self._value_type(0) for _ in range(self._number(1, 3))]
+        place = self._number(0, len(parts))
+        texts = [self.expression(part, depth) for part in parts]
+        texts.insert(place, self.expression(self._pick(INTEGERS), depth))
+        return f"({', '.join(texts)}).{place}"
+
+    def int_division(self, depth: int) -> str:
+        left, right = (self._operand(self._pick(INTEGERS), depth) for _ in range(2))
+        return f"({left} {self._pick('/%')} {right})"
 
     def int_bswap(self, depth: int) -> str:
         return f"bswap({self.expression(self._pick(INTEGERS), depth)})"
@@ -417,16 +437,18 @@ class ProgramText:
         options = ['kaddr("schedule")', 'pton("127.0.0.1")[1]', 'pton("::1")[15]', "LIMIT" if self._records else "pid", "(uint64)ctx", "-1 < 1",
                    'cgroupid("/sys/fs/cgroup")']  # fmt: skip
         if self._records:
-            options += ["RED", "GREEN"]
+            options += ["RED", "GREEN", f"(uint64)(enum color){self._operand(INT, depth)}"]
         if self._scope.registers:
-            options += ['reg("ip")', 'reg("sp")']
+            options += ['reg("ip")', 'reg("sp")', 'reg("ax")']
+        if self._scope.binary:
+            options += ['uaddr("take_point")', '*(uint8 *)uaddr("greet")']
         return self._pick(options)
 
     # strings
 
     def _str(self, type_: T, depth: int) -> str:
         if depth <= 0:
-            return self._pick(("comm", self._text(), self._text()))
+            return self._pick(("comm", self._text(), self._text(), "str($2)", "str($5)", "str($9)"))
         match self._number(0, 6):
             case 0:
                 return f"str({self._address(depth - 1)})"
@@ -463,9 +485,9 @@ class ProgramText:
         return self._pick(options)
 
     def _length(self, depth: int) -> str:
-        return (
-            str(self._pick((0, 1, 2, 7, 63, 64, 65, 200, 100000))) if self._chance(0.4) else self.expression(INT, depth)
-        )
+        if self._chance(0.5):
+            return str(self._pick((0, 1, 2, 7, 63, 64, 65, 200, 100000)))
+        return self.expression(INT, depth) if depth > 0 else self._pick(("pid", "cpu", "nsecs", "-cpu"))
 
     # records, pointers and arrays
 
@@ -516,7 +538,7 @@ class ProgramText:
                 member = self._number(0, len(record.parts) - 1)
                 text, type_ = f"{text}->{record.names[member]}", record.parts[member]
             elif type_.kind == "array":
-                index = self._number(0, type_.count - 1) if self._chance(0.6) else self._simple_int()
+                index = self._number(0, type_.count - 1) if self._chance(0.6) else self._pick(("pid", "cpu", "rand", "-cpu"))
                 text, type_ = f"{text}[{index}]", type_.parts[0]
             elif type_.kind == "pointer" and self._chance(0.5):
                 text, type_ = f"*({text})", type_.parts[0]
@@ -537,18 +559,13 @@ class ProgramText:
             return f"buf({text})"
         return f"buf({self._text()}, {self._number(0, 80)})"
 
-    def _stack(self, name: str) -> str:
-        return (
-            name
-            if self._chance(0.4)
-            else f"{name}({self._pick(('perf, ', 'bpftrace, ', ''))}{self._pick((1, 3, 5, 127))})"
-        )
-
     def _kstack(self, type_: T, depth: int) -> str:
-        return self._stack("kstack")
+        name = type_.kind
+        if self._chance(0.4):
+            return f"{name}({type_.name.rstrip(', ')})" if type_.name else name
+        return f"{name}({type_.name}{self._pick((1, 3, 5, 127))})"
 
-    def _ustack(self, type_: T, depth: int) -> str:
-        return self._stack("ustack")
+    _ustack = _kstack
 
     def _ksym(self, type_: T, depth: int) -> str:
         return f"ksym({self._operand(INT, depth - 1)})"
@@ -622,11 +639,12 @@ class ProgramText:
             if value.kind == "int" and self._chance(0.3):
                 return self._pick((f"{element}++;", f"{element}--;", f"++{element};", f"--{element};"))
             return f"{element} = {self.expression(value, 3)};"
+        counted = INT if self._chance(0.6) else self._pick(INTEGERS)
         arguments = {
             "count": "",
-            "lhist": f"{self.expression(INT, 2)}, {('0, 100, 1', '-50, 7, 4', '3, 1000, 4')[len(name) % 3]}",
+            "lhist": f"{self.expression(counted, 2)}, {('0, 100, 1', '-50, 7, 4', '3, 1000, 4')[len(name) % 3]}",
         }
-        return f"{element} = {value}({arguments.get(value) if value in arguments else self.expression(INT, 2)});"
+        return f"{element} = {value}({arguments.get(value) if value in arguments else self.expression(counted, 2)});"
 
     def compound(self, depth: int) -> str:
         names = [
@@ -668,19 +686,28 @@ class ProgramText:
                 f"clear(@{name});",
                 f"zero(@{name});",
                 f"delete({self._element(name, keys, 2)});",
-                f"print(@{name}, 5, 2);",
+                f"print(@{name}, {self._number(0, 9)}, {self._number(0, 9)});",
+                f"print(@{name}, {self._number(0, 9)});",
             )
         )
 
     def action(self, depth: int) -> str:
-        options = ['time("%H:%M\\n");', "time();", f"join({self._simple_int()}, \",\");", "join(curtask);", 'cat("/proc/%d/stat", pid);',
-                   'system("true %d", pid);', "exit();", "return;"]  # fmt: skip
-        if self._scope.loops:
+        options = ['time("%H:%M\\n");', "time();", f"join({self._simple_int()}, \",\");", "join(curtask);", "exit();", "return;"]
+        if self._scope.whiles:
             options += ["break;", "continue;"] * 3
-        if self._scope.probe not in ("BEGIN", "END") and self._chance(0.3):
+        if self._chance(0.2):
             self.acts = True
-            options += ['signal("CONT");', f"signal({self._simple_int()});"]
+            number, text = self.expression(self._pick(INTEGERS), 1), self.expression(STR, 1)
+            options += [f'system("true %d %s", {number}, {text});', f'cat("/proc/%d/%s", {number}, {text});', 'system("true");']
+            if self._scope.probe not in ("BEGIN", "END"):
+                options += ['signal("CONT");', f"signal({self._simple_int()});"]
         return self._pick(options)
+
+    def choice(self, depth: int) -> str:
+        return f"{self.expression(INT, 2)} ? {self._call(depth)} : {self._call(depth)};"
+
+    def _call(self, depth: int) -> str:
+        return self._pick((self.print_formatted, self.print_value, self.map_action))(depth)[:-1]
 
     def if_else(self, depth: int) -> str:
         if depth <= 0:
@@ -695,15 +722,15 @@ class ProgramText:
     def unroll(self, depth: int) -> str:
         if depth <= 0:
             return self.set_variable(depth)
-        self._scope.loops += 1
+        outer, self._scope.whiles = self._scope.whiles, 0
         body = self._block(depth - 1, 1, 2)
-        self._scope.loops -= 1
-        return f"unroll({self._pick((1, 2, 5, 30, 100))}) {body}"
+        self._scope.whiles = outer
+        return f"unroll({self._pick((1, 2, 5, 30, 100, '$1', '$4 + 2'))}) {body}"
 
     def loop(self, depth: int) -> str:
         if depth <= 0:
             return self.compound(depth)
-        self._scope.loops += 1
+        self._scope.whiles += 1
         name = f"i_{len([n for n in self._scope.variables if n.startswith('i_')])}"
         match self._number(0, 4):
             case 0 | 1:
@@ -718,7 +745,7 @@ class ProgramText:
             case _:
                 self._scope.variables[name] = INT
                 text = f"${name} = {self._pick((5, 20, 100))}; while (${name}--) {self._block(depth - 1, 1, 2)}"
-        self._scope.loops -= 1
+        self._scope.whiles -= 1
         return text
 
     def bare(self, depth: int) -> str:
@@ -745,35 +772,35 @@ class ProgramText:
         return probe
 
     def probe_tracepoint(self) -> str:
+        if self._chance(0.2):  # several, without their arguments
+            return self._enter(self._pick((
+                "tracepoint:sched:sched_wak*", "tracepoint:timer:timer_start, tracepoint:timer:timer_cancel",
+                "tracepoint:syscalls:sys_enter_open*, tracepoint:syscalls:sys_exit_open*", "t:irq:*_entry, interval:s:7",
+            )))  # fmt: skip
         name = self._pick(tracepoints())
-        fields = tuple((n, t) for n, t in tracepoint_fields(name))
-        return self._enter(f"tracepoint:{name}", arguments=fields)
+        return self._enter(f"tracepoint:{name}", arguments=tracepoint_fields(name))
 
     def probe_raw(self) -> str:
-        numbered = ("arg0", "arg1", "arg2")
-        return self._enter(
-            f"rawtracepoint:{self._pick(('sched_switch', 'sys_enter', 'sched_waking'))}", numbered=numbered
-        )
+        name = self._pick(("sched_switch", "sys_enter", "sched_waking", "sched_*"))
+        return self._enter(f"rawtracepoint:{name}", numbered=("arg0", "arg1", "arg2"))
 
     def probe_timer(self) -> str:
-        return self._enter(
-            self._pick(("interval:ms:50", "interval:hz:20", "profile:hz:99", "profile:us:900", "i:s:1")), registers=True
-        )
+        specs = ("interval:ms:50", "interval:hz:20", "profile:hz:99", "profile:us:900", "i:s:1", "profile:hz:49, interval:s:1")
+        return self._enter(self._pick(specs), registers=True)
 
     def probe_software(self) -> str:
-        return self._enter(self._pick(("software:cpu-clock:1000000", "software:faults:10", "s:cs:5")), registers=True)
+        specs = ("software:cpu-clock:1000000", "software:faults:10", "s:cs:5", "hardware:cycles:1000000, software:page-faults:100")
+        return self._enter(self._pick(specs), registers=True)
 
     def probe_function(self) -> str:
         binary = build.program("functions")
-        function = self._pick(("take_point", "greet", "eight_arguments", "take_array", "small_signed"))
+        function = self._pick(("take_point", "greet", "eight_arguments", "take_array", "small_signed", "wild_*"))
         numbered = ("arg0", "arg1", "arg5", "arg7", "sarg0", "sarg2", "func")
-        return self._enter(f"uprobe:{binary}:{function}", registers=True, numbered=numbered)
+        return self._enter(f"uprobe:{binary}:{function}", registers=True, numbered=numbered, binary="*" not in function)
 
     def probe_return(self) -> str:
-        binary = build.program("functions")
-        return self._enter(
-            f"uretprobe:{binary}:{self._pick(('greet', 'wild_*'))}", registers=True, numbered=("retval",)
-        )
+        function = self._pick(("greet", "wild_*"))
+        return self._enter(f"uretprobe:{build.program('functions')}:{function}", registers=True, numbered=("retval",))
 
     def probe_usdt(self) -> str:
         name, count = self._pick(
@@ -800,11 +827,12 @@ class ProgramText:
 _INTEGER_FORMS = (
     *(ProgramText.int_binary,) * 5, ProgramText.int_unary, ProgramText.int_cast, ProgramText.int_increment,
     ProgramText.int_compare, ProgramText.int_strncmp, ProgramText.int_kernel, *(ProgramText.int_walk,) * 2, ProgramText.int_size,
-    ProgramText.int_bswap, ProgramText.int_array, ProgramText.int_pointer, ProgramText.int_function,
+    ProgramText.int_bswap, ProgramText.int_array, ProgramText.int_pointer, ProgramText.int_function, ProgramText.int_element,
+    *(ProgramText.int_division,) * 2,
 )  # fmt: skip
 _STATEMENTS = (
     *(ProgramText.set_variable,) * 4, *(ProgramText.set_map,) * 4, ProgramText.compound, *(ProgramText.print_formatted,) * 2,
-    *(ProgramText.print_value,) * 2, ProgramText.map_action, ProgramText.action, *(ProgramText.if_else,) * 2, ProgramText.unroll,
+    *(ProgramText.print_value,) * 2, ProgramText.choice, ProgramText.map_action, ProgramText.action, *(ProgramText.if_else,) * 2, ProgramText.unroll,
     ProgramText.loop, ProgramText.bare,
 )  # fmt: skip
 _PROBES = {

@@ -1,6 +1,8 @@
-"""What analysis accepts, clang and the verifier accept: random well-typed programs, compiled, loaded, and BEGIN run.
+"""What analysis accepts, clang and the verifier accept, and the kernel runs: random well-typed programs.
 
-FUZZ_PROGRAMS raises the number of programs (150 in `make test`). A failing program is printed with its BPFTRACE_STRLEN.
+Each is compiled and loaded, and its BEGIN run; some are loaded a second time as on a kernel without may_goto, some are
+attached and run for a moment. FUZZ_PROGRAMS is their number (200 in `make test`), FUZZ_SEED the first seed. A failing
+program is printed with the configuration that it was compiled with.
 """
 
 from __future__ import annotations
@@ -11,19 +13,30 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
+from bpftrace_py.codegen.unit import Special, Unit
 from bpftrace_py.compiler import compile_source
 from bpftrace_py.config import Config
-from bpftrace_py.diagnostics import CompileError
+from bpftrace_py.diagnostics import CompileError, HostError
 from bpftrace_py.live_host import LiveHost
+from bpftrace_py.output.text import TextOutput
 from bpftrace_py.runtime.features import Features
 from bpftrace_py.runtime.loader import load
+from bpftrace_py.runtime.session import Session, SessionWriter
 from bpftrace_py.source import Source
 from tests.fuzz.programs import ProgramText, from_seed, programs
 
 pytestmark = pytest.mark.live
 
-PROGRAMS = int(os.environ.get("FUZZ_PROGRAMS", "150"))
-SHRUNK = PROGRAMS // 10  # programs that hypothesis chooses: it is slower, but makes a counterexample small
+PROGRAMS = int(os.environ.get("FUZZ_PROGRAMS", "200"))
+FIRST = int(os.environ.get("FUZZ_SEED", "0"))
+SHRUNK = PROGRAMS // 20  # programs that hypothesis chooses: it is slower, but makes a counterexample small
+OLDER, ATTACHED = 5, 8  # one program in so many is loaded as on an older kernel; attached and run
+
+
+class OlderFeatures(Features):
+    """Of a kernel that has no may_goto: the verifier follows every round of a loop."""
+
+    may_goto = False
 
 
 @cache
@@ -32,31 +45,63 @@ def host() -> LiveHost:
 
 
 @cache
-def features() -> Features:
-    return Features()
+def features(older: bool = False) -> Features:
+    return OlderFeatures() if older else Features()
 
 
-def loads(text: str, strlen: int = 64) -> bool:
-    """Whether analysis accepts a program. Raises what clang or the verifier says of one that it accepts."""
+def accepted(text: str, config: Config) -> Unit | None:
     try:
-        unit = compile_source(Source(text), Config(strlen=strlen), host())
+        return compile_source(Source(text), config, host())
     except CompileError:
+        return None
+
+
+def loads(unit: Unit, older: bool = False) -> None:
+    """Raises what clang or the verifier says of a program that analysis has accepted."""
+    with load(unit, features(older)) as loaded:
+        for program in unit.programs:
+            if any(isinstance(a.target, Special) and a.target.name == "BEGIN" for a in program.attachments):
+                loaded.run(program.function)
+
+
+def runs(unit: Unit, config: Config) -> bool:
+    """Attach a program, let it run for a moment, print its maps. False if this kernel has none of its probes."""
+    with open(os.devnull, "wb") as nowhere:
+        session = Session(unit, config, lambda texts: TextOutput(SessionWriter(nowhere.fileno()), texts))
+        try:
+            session.start(quiet=True)
+            session.run(0.02)
+            session.finish()
+        except HostError:
+            return False
+        finally:
+            session.close()
+    return True
+
+
+def check(program: ProgramText, number: int) -> bool:
+    """Whether analysis accepts a program. Raises if it does, and something behind it does not."""
+    unit = accepted(program.text, program.config)
+    if unit is None:
         return False
-    with load(unit, features()) as loaded:
-        if text.lstrip().startswith("BEGIN") or "\nBEGIN" in text:
-            loaded.run("BEGIN")
+    loads(unit)
+    if number % OLDER == 0 and unit.bounded_loops:
+        loads(unit, older=True)
+    if number % ATTACHED == 0 and not program.acts:
+        runs(unit, program.config)
     return True
 
 
 def test_many():
-    accepted = 0
-    for seed in range(PROGRAMS):
+    count = 0
+    for seed in range(FIRST, FIRST + PROGRAMS):
         program = from_seed(seed)
         try:
-            accepted += loads(program.text, program.strlen)
+            count += check(program, seed)
         except Exception as error:
-            raise AssertionError(f"seed {seed}, BPFTRACE_STRLEN={program.strlen}:\n{program.text}\n{error}") from error
-    assert accepted > 0.75 * PROGRAMS  # or the generator no longer writes what the language is
+            raise AssertionError(f"seed {seed}, {program.config}:\n{program.text}\n{error}") from error
+    print(f"seeds {FIRST} to {FIRST + PROGRAMS - 1}: {count} of {PROGRAMS} programs accepted, all of them loaded")
+    assert count > 0.75 * PROGRAMS  # or the generator no longer writes what the language is
 
 
 @settings(
@@ -64,14 +109,17 @@ def test_many():
 )  # fmt: skip
 @given(programs())
 def test_any(program: ProgramText):
-    note(f"BPFTRACE_STRLEN={program.strlen}\n{program.text}")
-    loads(program.text, program.strlen)
+    note(f"{program.config}\n{program.text}")
+    check(program, 1)
 
 
 # What the generator found, made small, and the limits that are known to be narrow.
 FOUND = {
     "index of an array on the stack": "BEGIN { $a = (uint8[8])(uint64)nsecs; print($a[rand]); }",
     "index of an array in a map": 'BEGIN { @a[1] = pton("127.0.0.1"); print(@a[1][rand % 5]); }',
+    "index that the compiler knows to be small": "BEGIN { $t = 6 / @e; print(((uint8[8])(uint64)nsecs)[$t & 7]); @e = 1; }",
+    "stacks in a long unroll": "BEGIN { unroll(100) { @x[kstack] = count(); if (rand) { @y[ustack] = count(); } @z = hist(rand); } }",
+    "record chosen in a long unroll": "struct r { int m[1]; long l; char c[9]; }; BEGIN { unroll(100) { $v = rand ? *(struct r *)curtask : *(struct r *)7; @[rand ? comm : \"\"] = 1; } @x = $v.l; }",
     "length that is only known when it runs": "BEGIN { print(str(curtask, rand)); print(buf(curtask, -rand)); @[str(0, nsecs)] = 1; }",
     "loop on a map": "BEGIN { while (@x < 10) { @x++ } }",
     "loop without end": "BEGIN { while (1) { @x = count(); if (rand == 1) { break; } } }",
@@ -95,10 +143,15 @@ FOUND = {
 @pytest.mark.parametrize("name", FOUND)
 @pytest.mark.parametrize("strlen", [64, 4096])
 def test_found(name: str, strlen: int):
-    assert loads(FOUND[name], strlen)
+    unit = accepted(FOUND[name], Config(strlen=strlen))
+    assert unit is not None
+    loads(unit)
+    loads(unit, older=True)
 
 
 def test_many_probes():
     body = '{ @[probe, comm] = count(); printf("%s\\n", str(arg0)); }'
     text = "BEGIN { }\n" + "\n".join(f"rawtracepoint:sys_enter /arg1 == {i}/ {body}" for i in range(500))
-    assert loads(text)
+    unit = accepted(text, Config())
+    assert unit is not None
+    loads(unit)

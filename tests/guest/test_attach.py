@@ -107,7 +107,7 @@ def test_fentry(on_return):
 
 def test_fentry_without_cookie_in_a_module():
     """overlay is loaded: it is the guest's root. Its functions are in a BTF of their own."""
-    target = Fentry("kfunc:ovl_open", "ovl_open", False)
+    target = Fentry("kfunc:overlay:ovl_open", "ovl_open", False, "overlay")
     with loaded(unit(PLAIN, program("count", target, kind="fentry"))) as result:
         only_this_process(result)
         with attach(result) as attached:

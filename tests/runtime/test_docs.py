@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from bpftrace_py.runtime.features import Features
-from tests.doc_blocks import INTERRUPT, ROOT, Block, Command, commands, documents, find_output, read_blocks
+from tests.doc_blocks import (
+    GENERATED,
+    INTERRUPT,
+    ROOT,
+    Block,
+    Command,
+    anchors,
+    commands,
+    documents,
+    find_output,
+    links,
+    read_blocks,
+    without_blocks,
+)
 from tests.live import TIME_LIMIT, Session
 from tests.live import command as installed
 
@@ -72,6 +87,7 @@ def _skip_without_feature(block: Block) -> None:
 @pytest.mark.parametrize("name", _named("console"))
 def test_console(name: str, tmp_path: Path) -> None:
     block = BLOCKS[name]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")  # the reader is in a clone
     for command in commands(block):
         if block.needs and command.text.startswith("bpftrace-py -e"):  # at least it must compile
             done = _shell(command.text.replace("bpftrace-py", "bpftrace-py -d", 1), tmp_path)
@@ -127,10 +143,19 @@ def test_c(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", _named("sh"))
 def test_sh(name: str) -> None:
-    """Commands that change the machine are not run: they are make's, and make knows them."""
+    """Commands that change the machine or take long are not run, but what they name is there."""
+    subprocess.run(["bash", "-n"], input=BLOCKS[name].text, text=True, check=True)
     for line in BLOCKS[name].text.splitlines():
-        assert line.startswith("make "), line
-        subprocess.run(["make", "-n", *line.split()[1:]], cwd=ROOT, check=True, capture_output=True, timeout=TIME_LIMIT)
+        program, *words = shlex.split(line, comments=True)
+        if program == "make":
+            dry = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT)
+            assert dry.returncode == 0, f"{line}\n{dry.stderr}"
+        elif program == ".venv/bin/python":
+            names = [words[1].replace(".", "/")] if words[0] == "-m" else [words[0]]
+            for named in [*names, *(word for word in words[1:] if word.startswith("tests/"))]:
+                assert (ROOT / named).exists() or find_spec(named), line
+        else:
+            raise AssertionError(f"{name}: this test does not know {program}; can the block be a `console` block?")
 
 
 def test_few_blocks_are_not_run() -> None:
@@ -139,15 +164,27 @@ def test_few_blocks_are_not_run() -> None:
     assert len(NOT_RUN) <= 8
 
 
-def test_links_lead_somewhere() -> None:
+def test_no_block_is_overlooked() -> None:
+    """Each fence of each document is a block of a language that has its test above, or a picture."""
     for path in documents():
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (path.parent / target).exists(), f"{path.name}: {target}"
+        fences = re.findall(r"^\s*```", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(fences) == 2 * sum(block.path == path for block in BLOCKS.values()), path.name
+    outputs = [name for name, block in BLOCKS.items() if block.language == "output"]
+    names = list(BLOCKS)
+    for name in outputs:
+        assert BLOCKS[names[names.index(name) - 1]].language == "python", f"{name}: nothing prints this"
+
+
+@pytest.mark.parametrize("path", [*documents(), *(ROOT / "docs" / name for name in GENERATED)], ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for file, anchor in links(path):
+        target = path.parent / file if file else path
+        assert target.exists(), file
+        assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{file}#{anchor}"
 
 
 def test_no_code_stands_outside_a_fence() -> None:
     """Indented code would escape these tests."""
     for path in documents():
-        text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-        assert not re.search(r"^    \S.*bpftrace-py", text, re.MULTILINE), path.name
+        code = re.search(r"(?:^|\n)\n {4,}\S.*", without_blocks(path.read_text(encoding="utf-8")))
+        assert not code, f"{path.name}: {code and code[0]}"

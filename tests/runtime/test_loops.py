@@ -30,9 +30,10 @@ def test_a_loop_without_end_is_stopped_and_that_is_told():
     done = run("BEGIN {\n while (1) { @x = count(); }\n exit(); }")
     rounds = int(done.stdout.split("@x: ")[1].split()[0])
     assert rounds > 100
-    assert f"the loop in line 2 was stopped 1 times, after {rounds} rounds" in done.stderr
+    assert "the loop in line 2 was stopped once, " in done.stderr
+    assert f"after {rounds} rounds" in done.stderr or "as the probe's loops ran too long" in done.stderr
 
 
 def test_a_loop_that_counts_too_far_is_stopped_and_that_is_told():
     done = run("BEGIN { $i = 0; while ($i < 1000000000) { $i++; @x = count(); } exit(); }")
-    assert "the loop in line 1 was stopped 1 times" in done.stderr
+    assert "the loop in line 1 was stopped once" in done.stderr

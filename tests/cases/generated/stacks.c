@@ -41,39 +41,37 @@ inline_ void count_lost(u32 slot)
 inline_ u64 keep_stack(void *ctx, void *stacks, u32 limit, u64 flags, u64 program)
 {
 	u32 zero = 0;
-	struct stack_frames *s = map_lookup(MAP(stack_scratch), &zero);
-	u64 owner = pid_tgid() ^ (program << 54);
-	volatile u64 *owner_now;
-	if (!s)
-		return 0;
-	owner_now = &s->owner;
+	volatile struct stack_frames *s = map_lookup(MAP(stack_scratch), &zero);
+	u64 owner = pid_tgid() ^ (program << 54), id = 0;
 	#pragma clang loop unroll(disable)
-	for (u32 attempt = 0; attempt < 3; attempt++) {
-		*owner_now = owner;
-		long bytes = get_stack(ctx, s->frames, limit * 8, flags);
+	for (u32 attempt = 0; s && attempt < 3; attempt++) {
+		s->owner = owner;
+		long bytes = get_stack(ctx, (void *)s->frames, limit * 8, flags);
 		if (bytes <= 0)
-			return 0;
-		u64 depth = (u64)bytes / 8, id = depth ^ 0x2545f4914f6cdd1dULL;
+			break;
+		s->depth = (u64)bytes / 8; // in memory, since the verifier follows a number in a register
+		u64 hash = s->depth ^ 0x2545f4914f6cdd1dULL;
 		#pragma clang loop unroll(disable)
 		for (u32 i = 0; i < limit; i++) {
-			if (!(i & 7) && i >= depth)
+			if (!(i & 7) && i >= s->depth)
 				break; // the frames behind the last one are zeros
-			id = (id ^ s->frames[i]) * 0x9e3779b97f4a7c15ULL;
-			id ^= id >> 29;
+			hash = (hash ^ s->frames[i]) * 0x9e3779b97f4a7c15ULL;
+			hash ^= hash >> 29;
 		}
-		id |= 1;
-		s->depth = depth;
-		asm volatile("" ::: "memory");
-		if (*owner_now != owner)
+		hash |= 1;
+		if (s->owner != owner)
 			continue;
-		if (attempt > 0 || !map_lookup(stacks, &id))
-			if (map_update(stacks, &id, &s->depth, ANY))
+		if (attempt > 0 || !map_lookup(stacks, &hash))
+			if (map_update(stacks, &hash, (void *)&s->depth, ANY))
 				count_lost(2);
-		asm volatile("" ::: "memory");
-		if (*owner_now == owner)
-			return id;
+		if (s->owner == owner) {
+			id = hash;
+			break;
+		}
 	}
-	return 0;
+	id ^= owner; // the same again, but for the verifier: it need not tell 0 from other numbers
+	keep(id);
+	return id ^ owner;
 }
 
 // profile:hz:99

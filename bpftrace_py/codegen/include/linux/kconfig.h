@@ -88,9 +88,28 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 /* Helper 113 fills with zeros what it cannot read: one call instead of a store for every 8 bytes. */
 #define zero_fill_large(to, size) read_kernel(to, size, 0)
 
-/* How often a loop may go round. Where the verifier gives up all the same, the program is compiled with fewer. */
+/*
+ * Whether a loop has to be left; the verifier must see an end. It follows a loop round by round and bears no more than some:
+ * `rounds` counts up to them. Where it gives up all the same, the program is compiled with fewer.
+ */
 #define LOOP_DIVISOR 1
 #define ROUNDS(n) ((n) >= LOOP_DIVISOR ? (n) / LOOP_DIVISOR : 1)
+#define out_of_rounds(rounds, most, left) (++rounds > ROUNDS(most))
+/*
+ * A kernel that has the instruction may_goto (6.9) ends loops by itself, at the latest after 8 million rounds. `left` ends them
+ * sooner: it counts down for all loops of a program, in memory, since the verifier would follow a register.
+ */
+#define out_of_kernel_rounds(rounds, most, left)                                                                        \
+	({                                                                                                              \
+		__label__ over, decided;                                                                                \
+		u32 out = --left < 0;                                                                                   \
+		asm volatile goto("1: .byte 0xe5, 0; .long ((%l[over] - 1b - 8) / 8) & 0xffff; .short 0" ::::over);     \
+		goto decided;                                                                                           \
+	over:                                                                                                           \
+		out = 1;                                                                                                \
+	decided:                                                                                                        \
+		out;                                                                                                    \
+	})
 
 /* Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. */
 inline_ u64 unsigned_div(u64 a, u64 b)
