@@ -14,7 +14,7 @@ help:
 	@echo 'make bench       us and bpftrace, measured in turn: bench/results.md (bench-quick: in two minutes, only shown)'
 	@echo 'make soak        ten minutes (SOAK_SECONDS) of as many events as two processes can make; the books must balance'
 	@echo 'make dist        sdist and wheel, under dist/'
-	@echo 'make install     into PREFIX ($(PREFIX)); make uninstall takes it away again'
+	@echo 'make install     into PREFIX ($(PREFIX)), below DESTDIR; make uninstall takes it away again'
 	@echo 'make clean       remove what the other targets made'
 
 .PHONY: demo
@@ -45,7 +45,7 @@ guest: setup
 
 .PHONY: test
 test: setup guest
-	$(PYTHON) scripts/run_tests.py unit packaging runtime differential guest
+	$(PYTHON) scripts/run_tests.py unit packaging runtime loads differential guest
 
 .PHONY: test-guest
 test-guest: setup guest
@@ -74,11 +74,11 @@ dist: setup
 
 .PHONY: install
 install:
-	scripts/install "$(PREFIX)"
+	DESTDIR="$(DESTDIR)" scripts/install "$(PREFIX)"
 
 .PHONY: uninstall
 uninstall:
-	scripts/install --remove "$(PREFIX)"
+	DESTDIR="$(DESTDIR)" scripts/install --remove "$(PREFIX)"
 
 .PHONY: clean
 clean:

@@ -32,6 +32,8 @@ OPTIONS:
     -B MODE        output buffering mode ('line', 'full', or 'none')
     -f FORMAT      output format ('text', 'json', 'folded' or 'flamegraph')
     -o FILE        write the output to FILE
+    --export prometheus:[ADDRESS:]PORT
+                   serve the maps as metrics, too
     -d             dry run: the syntax tree and the generated C
     -dd            dry run: the tree after each pass, and all of the C
     -e 'program'   execute this program
@@ -62,6 +64,7 @@ ENVIRONMENT:
     BPFTRACE_CAT_BYTES_MAX       [default: 10240] bytes that cat() prints
     BPFTRACE_MAX_PROBES          [default: 100000] probes a program may have
     BPFTRACE_RING_BYTES          [default: 8388608] room for events not yet printed
+    BPFTRACE_EXPORT_LABELS_MAX   [default: 1000] label sets of an exported map
     BPFTRACE_LOG_SIZE            [default: 16777216] bytes of the verifier's log
     BPFTRACE_STACK_MODE          [default: bpftrace] how stacks print: bpftrace, perf or raw
     BPFTRACE_PRINT_MAPS_ON_EXIT  [default: 1] print the maps at the end
@@ -86,6 +89,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, str | tuple[str, ...]], ...] = (
     (("-B",), "buffering", ("line", "full", "none")),
     (("-f",), "format_", ("text", "json", "folded", "flamegraph")),
     (("-o",), "output", TEXT),
+    (("--export",), "export", TEXT),
     (("-d",), "debug", COUNT),
     (("-e",), "program", TEXT),
     (("-h", "--help"), "help_", FLAG),
@@ -179,8 +183,11 @@ def _dispatch(**values: Any) -> int:
     if options.list_:
         return command.list_probes(options)
     if options.program is None and not options.arguments:
-        sys.stderr.write(USAGE)
-        return 1
+        if options == command.Options():
+            sys.stderr.write(USAGE)
+            return 1
+        hint = "name the file of a script, or give the program itself by -e 'program'"
+        raise command.usage_error("there is no program", hint)
     if options.debug:
         return command.debug(options)
     return command.run(options)
@@ -239,16 +246,16 @@ def _run(words: list[str]) -> int:
         with command.make_context(NAME, words) as context:
             status: int = command.invoke(context)
     except click.UsageError as error:
-        from bpftrace_py import messages
-        from bpftrace_py.diagnostics import host_error
+        from bpftrace_py.command import usage_error
 
         problem = error.format_message().rstrip(".")
+        if isinstance(error, click.BadParameter) and error.param is not None and error.param.name == "pid":
+            option, _, reason = problem.partition(": ")
+            problem = f"{option}: it takes the number of a process, not {reason.partition(' is not ')[0]}"
         hint = f"{NAME} -h shows the options"
         if isinstance(error, click.NoSuchOption):
             hint += "; write -- before those that are meant for the script"
-        usage = host_error(messages.BAD_USAGE, problem=problem[:1].lower() + problem[1:], hint=hint)
-        usage.exit_code = 2
-        raise usage from error
+        raise usage_error(problem[:1].lower() + problem[1:], hint) from error
     return status
 
 

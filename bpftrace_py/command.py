@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from bpftrace_py import messages
-from bpftrace_py.diagnostics import Diagnostic, Diagnostics, host_error
+from bpftrace_py.diagnostics import Diagnostic, Diagnostics, HostError, Message, harmless, host_error
 from bpftrace_py.record import record
 from bpftrace_py.source import Source
 
@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # but for type checkers: a warm start has no time to impo
 if TYPE_CHECKING:
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.config import Config
+    from bpftrace_py.export.server import MetricsServer
     from bpftrace_py.output.base import Output, Writer
     from bpftrace_py.output.values import Texts
     from bpftrace_py.runtime.cache import Cache
@@ -38,6 +39,7 @@ class Options:
     buffering: str = "line"
     format_: str = "text"
     output: str | None = None
+    export: str | None = None
     debug: int = 0
     program: str | None = None
     include_directories: tuple[str, ...] = ()
@@ -66,8 +68,10 @@ class Options:
             helper_errors=self.helper_errors,
             parameters=self.arguments if self.program is not None else self.arguments[1:],
             pid=self.pid if pid is None else pid,
+            command=self.command is not None or self.debug > 0,  # -d only shows what would be run
             include=self.include,
             include_directories=self.include_directories,
+            histogram_sums=self.export is not None,
         )
 
     def source(self) -> Source:
@@ -89,6 +93,13 @@ def write_error(text: str) -> None:
             data = data[os.write(2, data) :]
     except OSError:
         pass
+
+
+def usage_error(problem: str, hint: str) -> HostError:
+    """What to raise for a command line that cannot be understood: its exit status is 2."""
+    error = host_error(messages.BAD_USAGE, problem=problem, hint=hint)
+    error.exit_code = 2
+    return error
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
@@ -181,21 +192,44 @@ def info() -> int:
 
 def list_probes(options: Options) -> int:
     """`-l [search]`. Streams."""
+    from bpftrace_py.language.probe_types import find
     from bpftrace_py.live_host import LiveHost
     from bpftrace_py.output.base import Writer
     from bpftrace_py.probes.listing import list_probes as probes
 
     if len(options.arguments) > 1:
-        usage = host_error(messages.BAD_USAGE, problem="-l takes one search term", hint="put it in quotes: -l 'tracepoint:*'")
-        usage.exit_code = 2
-        raise usage
+        raise usage_error("-l takes one search term", "put it in quotes: -l 'tracepoint:*'")
     config = options.config()
     search = options.arguments[0] if options.arguments else options.program
     writer = Writer(1, "full")
-    for line in probes(search, LiveHost(config.btf_path), config, options.verbose > 0):
+    host = LiveHost(config.btf_path)
+    found = False
+    for line in probes(search, host, config, options.verbose > 0):
         writer.write(line.encode("utf-8", "surrogateescape") + b"\n")
+        found = True
     writer.flush()
+    tracefs = host.tracefs or "/sys/kernel/tracing"
+    probe_type = find((search or "").partition(":")[0])
+    if (probe_type is None or "tracepoint" in probe_type.name) and not os.access(tracefs, os.R_OK | os.X_OK):
+        print_diagnostics([_warning(messages.TRACEPOINTS_NOT_LISTED, "run it as root, or by sudo", path=tracefs)])
+    elif not found and search:
+        print_diagnostics([_warning(messages.NOTHING_LISTED, _search_hint(search), search=search)])
     return 0
+
+
+def _warning(message: Message, hint: str | None, **values: object) -> Diagnostic:
+    from bpftrace_py.diagnostics import Severity
+
+    return Diagnostic(Severity.WARNING, message.code, message.template.format(**values), hint=hint)
+
+
+def _search_hint(search: str) -> str | None:
+    if "*" in search or "/" in search:
+        return None
+    head, colon, name = search.rpartition(":")
+    if not colon:
+        return f"functions of a program or library are listed by its name: -l 'uprobe:libc:*{name}*'"
+    return f"a name may have wildcards: -l '{head}:*{name}*'"
 
 
 def debug(options: Options) -> int:
@@ -295,8 +329,17 @@ class _Run:
         self._child = child
         self._process = process
         self._cache: Cache | None = None
+        self._metrics: MetricsServer | None = None
 
     def run(self) -> int:
+        if self._options.export is not None:  # before compiling: a port that is in use is told at once
+            from bpftrace_py.export.server import MetricsServer, parse
+
+            with MetricsServer(*parse(self._options.export)) as self._metrics:
+                return self._run()
+        return self._run()
+
+    def _run(self) -> int:
         from bpftrace_py.live_host import LiveHost
         from bpftrace_py.runtime.preload import preload
         from bpftrace_py.runtime.unit_cache import compile_cached
@@ -343,6 +386,10 @@ class _Run:
         with self._progress("Attaching") as progress:
             on_loaded = self._loaded if self._options.verbose else None
             session.start(quiet=self._options.quiet, on_loaded=on_loaded, on_progress=progress)
+        if self._metrics is not None:
+            self._metrics.serve(session, self._config.export_labels_max)
+            if not self._options.quiet:
+                write_error(f"Metrics are at {self._metrics.url}")
         if os.environ.get(ATTACHED):
             write_error(ATTACHED)
         if self._options.verbose:
@@ -403,7 +450,7 @@ class _Run:
     def _loaded(self, loaded: Loaded) -> None:
         from bpftrace_py.runtime.information import describe_loaded
 
-        write_error(describe_loaded(loaded))
+        write_error(harmless(describe_loaded(loaded)))
 
 
 def _is_in_foreground() -> bool:

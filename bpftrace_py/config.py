@@ -30,8 +30,10 @@ class Config:
     helper_errors: int = 0  # -k: 1, -kk: 2
     parameters: tuple[str, ...] = ()  # $1, $2, ...
     pid: int | None = None  # -p
+    command: bool = True  # whether there is a command of -c, whose process is `cpid`
     include: tuple[str, ...] = ()  # --include
     include_directories: tuple[str, ...] = ()  # -I
+    export_labels_max: int = 1000  # BPFTRACE_EXPORT_LABELS_MAX: label sets of an exported map
     histogram_sums: bool = False  # --export: histograms keep the sum of what they count
 
 
@@ -41,6 +43,7 @@ _NUMBERS = {
     "BPFTRACE_CAT_BYTES_MAX": ("cat_bytes_max", 0, 1 << 31),
     "BPFTRACE_MAX_PROBES": ("max_probes", 1, 1 << 26),
     "BPFTRACE_LOG_SIZE": ("log_size", 1 << 10, 1 << 28),
+    "BPFTRACE_EXPORT_LABELS_MAX": ("export_labels_max", 1, 1 << 20),
     "BPFTRACE_RING_BYTES": ("ring_bytes", 1 << 12, 1 << 30),
 }
 _PATHS = {

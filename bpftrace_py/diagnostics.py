@@ -13,6 +13,18 @@ from bpftrace_py.record import field, record
 from bpftrace_py.source import Source, Span
 
 
+def harmless(text: str) -> str:
+    """`text` with what could steer a terminal (control characters, changes of direction) and bytes that are not UTF-8 as
+    \\xNN: a name of a file, a function or a process can have any."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
 class Severity(Enum):
     ERROR = "error"
     WARNING = "warning"
@@ -50,18 +62,19 @@ class Diagnostic:
         red, cyan, bold, off = ("\033[31m", "\033[36m", "\033[1m", "\033[0m") if color else ("", "", "", "")
         label = f"{red if self.severity is Severity.ERROR else cyan}{self.severity.value}[{self.code}]{off}"
         if self.span is None or self.source is None:
-            lines = [f"{label}: {bold}{self.text}{off}"]
+            lines = [f"{label}: {bold}{harmless(self.text)}{off}"]
         else:
             line, column = self.source.position(self.span.start)
-            lines = [f"{bold}{self.source.name}:{line}:{column}:{off} {label}: {bold}{self.text}{off}"]
+            place = f"{harmless(self.source.name)}:{line}:{column}:"
+            lines = [f"{bold}{place}{off} {label}: {bold}{harmless(self.text)}{off}"]
             lines += _excerpt(self.source, self.span, red, off)
         for note in self.notes:
             assert self.source is not None
             line, column = self.source.position(note.span.start)
-            lines.append(f"  {cyan}note:{off} {note.text} ({self.source.name}:{line}:{column})")
+            lines.append(f"  {cyan}note:{off} {harmless(note.text)} ({harmless(self.source.name)}:{line}:{column})")
             lines += _excerpt(self.source, note.span, cyan, off)
         if self.hint:
-            lines.append(f"  {cyan}hint:{off} {self.hint}")
+            lines.append(f"  {cyan}hint:{off} {harmless(self.hint)}")
         return "\n".join(lines)
 
 
@@ -112,6 +125,15 @@ def host_error(message: Message, *, hint: str | None = None, **values: object) -
     return HostError([Diagnostic(Severity.ERROR, message.code, message.template.format(**values), hint=hint)])
 
 
+_LONG_TEXT = 2000  # of a sentence: then its values are cut
+_LONG_VALUE = 200
+
+
+def _shortened(value: object) -> object:
+    text = str(value)
+    return value if len(text) <= _LONG_VALUE else f"{text[: _LONG_VALUE - 3]}..."
+
+
 class Diagnostics:
     """Collects what the passes report about one source."""
 
@@ -154,6 +176,8 @@ class Diagnostics:
         values: dict[str, object],
     ) -> None:
         text = message.template.format(**values)
+        if len(text) > _LONG_TEXT:  # a name or type of a megabyte
+            text = message.template.format(**{name: _shortened(value) for name, value in values.items()})
         # One place is told a thing once, however many probes the block expands to.
         key = (message.code, span, "" if span is not None else text)
         if key in self._seen or len(self.reported) >= self.LIMIT:
@@ -193,6 +217,8 @@ class Diagnostics:
 
 def did_you_mean(name: str, known: Iterable[str], form: str = "{}") -> str | None:
     """The hint "did you mean ...?" if something known is near to `name`."""
+    if len(name) > _LONG_VALUE:
+        return None
     from difflib import get_close_matches
 
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -70,6 +70,7 @@ def trace(
     import os
 
     config = _config(config if config is not None else from_environment(os.environ), parameters, options)
+    config = replace(config, command=command is not None)
     return TraceSession(Source(source, name), config, pid, command, on_event, cache)
 
 

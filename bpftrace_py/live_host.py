@@ -283,6 +283,13 @@ def find_symbol(kallsyms: bytes, name: str) -> int | None:
     return None
 
 
+def _is_in(address: str, addresses: range) -> bool:
+    try:
+        return int(address, 16) in addresses
+    except ValueError:  # the kernel writes nothing of the kind
+        return False
+
+
 def functions_of(kallsyms: bytes, blacklist: frozenset[str]) -> list[str]:
     """The functions that kprobes may be set on, as far as the symbol table tells: text, kept after start-up."""
     initial = range(find_symbol(kallsyms, "_sinittext") or 0, find_symbol(kallsyms, "_einittext") or 0)
@@ -294,7 +301,7 @@ def functions_of(kallsyms: bytes, blacklist: frozenset[str]) -> list[str]:
         name = parts[2]
         if name.startswith(_NOT_FUNCTIONS) or name.endswith(_SECTION_MARKS) or name in blacklist or ".cold" in name:
             continue
-        if initial and int(parts[0], 16) in initial:
+        if initial and _is_in(parts[0], initial):
             continue
         names[name] = None
     return list(names)

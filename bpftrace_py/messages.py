@@ -306,7 +306,10 @@ NO_C_PARSER = _message(
     "E0355", "C declarations and headers need libclang, which cannot be loaded: {reason}",
     "pip install libclang brings it, and so does Debian's package python3-clang-14.",
 )
-C_PARSER_FAILED = _message("E0356", "libclang gave up on the script's C declarations")
+C_PARSER_FAILED = _message(
+    "E0356", "libclang gave up on the script's C declarations",
+    "It crashed, or needed more than 30 seconds or 1 GiB of memory: macros that each use another one twice take for ever.",
+)
 
 # Where a builtin can be used, by what the probe must offer for it.
 BUILTIN_HINTS: dict[str, str] = {
@@ -328,6 +331,11 @@ UADDR_MOVES = _message(
 TUPLE_TOO_LARGE = _message(
     "E0339", "a tuple of {size} bytes is too large: the limit is {limit}",
     "A tuple holds copies of its parts, so that one that is made of tuples grows fast.",
+)
+
+NO_COMMAND = _message(
+    "E0340", "`cpid` is the process of the command that -c starts, and there is none",
+    "`pid` is the process in which a probe fires, and the option -p limits a program to one process.",
 )
 
 # E04: functions
@@ -411,6 +419,15 @@ TOO_MANY_PROBES = _message(
 # E08: options and environment
 BAD_VARIABLE = _message("E0801", "{name}={text!r} is not {expected}")
 BAD_USAGE = _message("E0802", "{problem}", "The command line cannot be understood. The exit status is 2.")
+NOTHING_LISTED = _message(
+    "W0801", "no probe matches `{search}`",
+    "`-l` lists nothing, and its exit status is 0. A word is looked for in the names of events and kernel functions; functions and"
+    " static probes of a program are listed by its path.",
+)
+TRACEPOINTS_NOT_LISTED = _message(
+    "W0802", "tracepoints are not listed: this user may not read tracefs ({path})",
+    "The names of tracepoints are in tracefs, which only root may read on most machines.",
+)
 SCRIPT_UNREADABLE = _message("E0803", "the script {name} cannot be read: {reason}")
 SCRIPT_NOT_TEXT = _message("E0804", "{name} is not a script: it has a NUL byte")
 SCRIPT_TOO_LARGE = _message("E0805", "the script {name} is larger than {limit} bytes")
@@ -420,12 +437,22 @@ COMMAND_SYNTAX = _message("E0808", "the command of -c cannot be split into words
 COMMAND_NOT_STARTED = _message("E0809", "the command {command} of -c cannot be started: {reason}")
 NO_SUCH_PROCESS = _message("E0810", "there is no process with the id {pid}")
 THREAD_NOT_PROCESS = _message("E0811", "{pid} is the id of a thread, not of a process")
+PROCESS_ENDED = _message(
+    "E0813", "the process {pid} has ended",
+    "It is a zombie: it waits for its parent to take note of its end, and does nothing any more.",
+)
 PROCESS_UNUSABLE = _message("E0812", "the process {pid} cannot be watched: {reason}")
 NO_STACK_MAPS = _message(
     "E0830", "-f {format} shows maps of stacks, and this program has none",
     "A map of stacks has a stack in its key and something that can be added up as its value: a count, a sum, a number, an average,"
     " stats or a histogram. The last value of min() or max() is no width.",
 )
+BAD_EXPORT = _message(
+    "E0832", "--export takes prometheus:PORT or prometheus:ADDRESS:PORT, not {text!r}",
+    "Without an address the metrics are served to this machine alone, on 127.0.0.1. 0.0.0.0 stands for all of its addresses.",
+)
+EXPORT_LIBRARY = _message("E0833", "--export prometheus needs the Python package prometheus_client")
+EXPORT_ADDRESS = _message("E0834", "metrics cannot be served at {address}: {reason}")
 PICTURE_TO_TERMINAL = _message("E0831", "a flame graph is a file, and would be written to the terminal")
 
 # E09: run time
@@ -469,9 +496,13 @@ STACKS_LEFT_OUT = _message(
 )
 NO_STACKS_FOUND = _message("W0951", "no stack was counted")
 CPU_GONE = _message(
-    "W0920", "CPU {cpu} went offline: profile, interval, software and hardware probes do not fire on it any more",
+    "W0920", "processor {cpu} went offline: profile, interval, software and hardware probes do not fire on it any more",
     "The kernel takes a timer or counter off a CPU that goes, and does not put it back when the CPU returns. A new session has all"
     " CPUs that are there. Probes at places in code are not concerned.",
+)
+ADDRESSES_HIDDEN = _message(
+    "W0921", "the kernel does not tell this user where its functions are: kernel stacks and ksym() show numbers",
+    "It takes CAP_SYSLOG, and kernel.kptr_restrict to be 0 or 1: in /proc/kallsyms all addresses are zero otherwise.",
 )
 STACKS_LOST = _message("W0910", "{count} stack traces could not be kept, because too many different ones came")
 LOOP_STOPPED = _message(

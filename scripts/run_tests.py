@@ -28,9 +28,12 @@ class Suite:
 
 
 SUITES = {
-    "unit": Suite(("tests/unit", "tests/cases", "tests/fuzz"), ("-n", "2", "--dist", "loadfile"), live=False),
+    "unit": Suite(
+        ("tests/unit", "tests/cases", "tests/fuzz"), ("-n", "2", "--dist", "loadfile", "-m", "not live"), live=False
+    ),
     "packaging": Suite(("tests/packaging",), live=False),
     "runtime": Suite(("tests/runtime",)),
+    "loads": Suite(("tests/fuzz",), ("-m", "live")),  # random programs, on this kernel
     "differential": Suite(("tests/differential",)),
     "guest": Suite(("tests/guest",), live=False),
 }

@@ -95,7 +95,9 @@ def read_blocks(path: Path) -> list[Block]:
         elif line.lstrip().startswith("```"):
             language = line.strip()[3:]
             if language not in LANGUAGES:
-                raise ValueError(f"{path.name}:{number}: a block of language {language!r}; known are {', '.join(LANGUAGES)}")
+                raise ValueError(
+                    f"{path.name}:{number}: a block of language {language!r}; known are {', '.join(LANGUAGES)}"
+                )
             current, lines, options = Block(path, number, language, "", options), [], {}
         elif line.startswith("<!-- test: ") and line.endswith(" -->"):
             options.update(_options(line[len("<!-- test: ") : -len(" -->")], f"{path.name}:{number}"))

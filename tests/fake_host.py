@@ -305,7 +305,7 @@ class FakeHost:
         self._types = FakeKernelTypes() if types else None
         self.formats = dict(FORMATS if formats is None else formats)
         self.has_fentry_only = False  # a kernel that was built without kprobes
-        self.functions = ["schedule", "vfs_open", "vfs_read", "vfs_readv", "vfs_write", "do_nanosleep", "tcp_connect"]
+        self.functions = ["schedule", "vfs_open", "vfs_read", "vfs_readv", "vfs_write", "do_nanosleep", "tcp_connect", "ovl_open"]
         self.symbols = {name: 0xFFFFFFFF81000000 + 0x1000 * i for i, name in enumerate(self.functions, 1)}
         self.symbols["jiffies"] = 0xFFFFFFFF82A00000
         self.cgroups = {"/sys/fs/cgroup/unified": 1, "/sys/fs/cgroup/unified/mycg": 4242}

@@ -74,7 +74,7 @@ class Expander:
         self._many = sum(len(resolved.targets) for resolved in points) > 1
         self._many_syscalls = sum(_is_syscall(t) for resolved in points for t in resolved.targets) >= RAW_SYSCALLS_FROM
         for resolved in points:
-            self.probe_count += len({target.name for target in resolved.targets})
+            self.probe_count += _count(resolved.targets)
             self._only_once(resolved)
             for target in resolved.targets:
                 if isinstance(target, unit.Kprobe):
@@ -218,6 +218,12 @@ class Expander:
         if not target.on_return:
             return fields, None
         return fields, result if isinstance(result, (IntegerType, PointerType)) else None
+
+
+def _count(targets: tuple[unit.Target, ...]) -> int:
+    """As many as bpftrace says that it attaches: functions by name, static probes by place."""
+    places = sum(isinstance(target, unit.Usdt) for target in targets)
+    return places or len({target.name for target in targets})
 
 
 def _is_syscall(target: unit.Target) -> bool:

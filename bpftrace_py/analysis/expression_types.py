@@ -168,6 +168,8 @@ class ExpressionTypes(AccessTypes):
                 probe=self.context.probe_type,
                 hint=messages.BUILTIN_HINTS.get(builtin.needs),
             )
+        if node.name == "cpid" and not self.config.command:
+            return self.error(messages.NO_COMMAND, node.span, hint="-c 'COMMAND' starts one")
         return self.builtin_type(node.name, builtin)
 
     def builtin_type(self, name: str, builtin: builtins.Builtin) -> Type:

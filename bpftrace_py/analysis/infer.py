@@ -18,7 +18,7 @@ from bpftrace_py.language import functions
 from bpftrace_py.source import NOWHERE, Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
-    INT64,
+    UINT64,
     UNKNOWN,
     AggregateType,
     IntegerType,

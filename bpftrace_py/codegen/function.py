@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from bpftrace_py.codegen.ctypes_text import Structs, is_memory
 from bpftrace_py.types import Type
 
+_LONG = 100  # lines
 # Bytes of named memory on the stack; the rest of the 512 is for what the compiler spills, which is more in long functions.
-STACK_BUDGET = ((100, 256), (250, 128), (1 << 30, 32))  # (up to so many lines, bytes)
+STACK_BUDGET = ((_LONG, 256), (250, 128), (1 << 30, 32))  # (up to so many lines, bytes)
 _MARK = "\x01"
 
 
@@ -170,6 +171,8 @@ class FunctionText:
             size = type_.size
             address = place if self._structs.is_array(type_) else f"&{place}"
             head.append(f"{'zero_fill' if size <= 128 else 'zero_fill_large'}({address}, {size});")
+        if moved and len(self._lines) > _LONG:
+            self._forget_scratch_in_loops()
         parts = "\n".join(self._lines).split(_MARK)
         for i in range(1, len(parts), 2):
             if parts[i] in moved:
@@ -182,6 +185,17 @@ class FunctionText:
         ]
         self.scratch_size = sum((self._memory[name].size + 7) & ~7 for name in moved)
         return ["\t" + line for line in head] + [""] * bool(head) + ["".join(parts)], members
+
+    def _forget_scratch_in_loops(self) -> None:
+        """The compiler works out addresses in front of a loop, those of all that is in it if it sees that they stay the
+        same, and has no room to keep so many."""
+        lines: list[str] = []
+        for line in self._lines:
+            lines.append(line)
+            code = line.lstrip("\t")
+            if code.startswith(("while (", "for (")) and code.endswith("{"):
+                lines.append("\t" * (len(line) - len(code) + 1) + "keep(scratch);")
+        self._lines = lines
 
     def _moved(self) -> set[str]:
         """The names of what must not be on the stack or has no room there: the largest first."""

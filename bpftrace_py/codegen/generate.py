@@ -360,7 +360,6 @@ class KeyType(TupleType):
     def __init__(self, elements: tuple[Type, ...], c_name: str) -> None:
         object.__setattr__(self, "elements", elements)
         object.__setattr__(self, "c_name", c_name)
-        self.__post_init__()
 
     c_name: str
 

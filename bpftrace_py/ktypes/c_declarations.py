@@ -167,11 +167,20 @@ class _Reader:
 
     def _macro_probes(self) -> bytes:
         """A variable for each identifier of the script that is a macro, with the macro's value."""
-        names = dict.fromkeys(_IDENTIFIER.findall(self._diagnostics.source.text))
+        names = dict.fromkeys(_IDENTIFIER.findall(self._outside()))
         return b"\n" + b"".join(
             f"#ifdef {name}\n__auto_type {_MACRO_PREFIX}{name} = {name};\n#endif\n".encode()
             for name in list(names)[:_MAX_IDENTIFIERS]
         )
+
+    def _outside(self) -> str:
+        """The text of the script without its declarations, which may define more macros than anybody asks for."""
+        text, at, pieces = self._diagnostics.source.text, 0, []
+        for declaration in self._declarations:
+            if declaration.span != NOWHERE:
+                pieces.append(text[at : declaration.span.start])
+                at = declaration.span.end
+        return " ".join([*pieces, text[at:]])
 
     def includes_are_files(self) -> bool:
         """Report what is included and is a device, a pipe or a directory: clang would read it, and wait."""
@@ -194,7 +203,11 @@ class _Reader:
         self, index: Index, tree: tuple[str, str] | None
     ) -> tuple[TranslationUnit | None, list[_Problem]]:
         """clang's view of the script, and what it still complains about once all that BTF has is there."""
+        from functools import partial
+
         from clang.cindex import TranslationUnitLoadError
+
+        from bpftrace_py.ktypes.bounded import Exceeded, bounded
 
         arguments = self._arguments(tree)
         virtual = {f"{c_headers.COMPILER_DIRECTORY}/{n}": t for n, t in c_headers.compiler_headers().items()}
@@ -208,8 +221,8 @@ class _Reader:
             files = [(name, text.encode()) for name, text in virtual.items()]
             files += [(_BORROWED, stand_ins.text.encode()), (self._main, self._text)]
             try:
-                unit = index.parse(self._main, args=arguments, unsaved_files=files)
-            except TranslationUnitLoadError:
+                unit = bounded(partial(index.parse, self._main, args=arguments, unsaved_files=files))
+            except (TranslationUnitLoadError, Exceeded):
                 return None, []
             problems = list(_problems(unit))
             supplied = [self._supply(problem, stand_ins, virtual, unknown) for problem in problems]
@@ -269,7 +282,7 @@ class _Reader:
     def finish(self, unit: TranslationUnit, problems: list[_Problem], kernel_tree: bool) -> Declarations:
         from bpftrace_py.ktypes.clang_types import ClangTypes, evaluate
 
-        for problem in problems:
+        for problem in problems[: 2 * Diagnostics.LIMIT]:
             self._report(problem)
         macros: dict[str, int | str] = {}
         for cursor in unit.cursor.get_children():

@@ -63,7 +63,8 @@ class Output(ABC):
     """The interface. All text is bytes: traced strings need not be UTF-8. Methods write to `writer` and do not flush.
 
     `texts` prints values; its `escape` says whether control characters of traced text are made harmless, which is for
-    output that goes to a terminal. A script's own text, and what its `system()` commands print, always goes as it is.
+    output that goes to a terminal. A script's own text always goes as it is, and so does what its `system()` commands print,
+    unless they were given traced text.
     """
 
     wants_totals = False  # whether `totals` says anything
@@ -93,8 +94,8 @@ class Output(ABC):
         """The content of a file, unescaped."""
 
     @abstractmethod
-    def system(self, content: bytes) -> None:
-        """What a command printed."""
+    def system(self, content: bytes, traced: bool = False) -> None:
+        """What a command printed. `traced`: it was given text of what is traced, and may have printed that."""
 
     @abstractmethod
     def value(self, type: Type, value: Value) -> None:

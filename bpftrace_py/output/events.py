@@ -67,7 +67,7 @@ class EventOutput(Output):
     def cat(self, content: bytes) -> None:
         self._receive(Event("cat", _decode(content)))
 
-    def system(self, content: bytes) -> None:
+    def system(self, content: bytes, traced: bool = False) -> None:
         self._receive(Event("system", _decode(content)))
 
     def value(self, type: types.Type, value: Value) -> None:

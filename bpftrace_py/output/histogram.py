@@ -128,3 +128,15 @@ def quantile(type: HistType | LhistType, counts: Sequence[int], fraction: float)
             return low + (high - low) * left / count
         left -= count
     return None
+
+
+def upper_bounds(type: HistType | LhistType) -> list[int]:
+    """The largest value that each bucket counts, but for the last, which has no bound."""
+    if isinstance(type, HistType):
+        return [-1, 0, *[(1 << power) - 1 for power in range(1, HistType.BUCKETS - 2)]]
+    return [type.low - 1 + number * type.step for number in range(type.buckets - 1)]
+
+
+def log2_top(counts: Sequence[int]) -> int:
+    """The power of two below which all lies that a log2 histogram has counted; 0 for nothing above zero."""
+    return max([index - 1 for index, count in enumerate(counts) if count and index > 1], default=0)

@@ -26,8 +26,11 @@ _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def quote(text: bytes) -> str:
-    """`text` as a JSON string."""
-    return _quote(text.decode("utf-8", "backslashreplace"))
+    """`text` as a JSON string. What could steer a terminal beyond ASCII (U+009B, a change of direction) is escaped, too."""
+    quoted = _quote(text.decode("utf-8", "backslashreplace"))
+    if quoted.isprintable():
+        return quoted
+    return "".join([c if c.isprintable() else json.dumps(c)[1:-1] for c in quoted])
 
 
 class JsonOutput(Output):
@@ -48,7 +51,7 @@ class JsonOutput(Output):
     def cat(self, content: bytes) -> None:
         self._line("cat", quote(content))
 
-    def system(self, content: bytes) -> None:
+    def system(self, content: bytes, traced: bool = False) -> None:
         self._line("syscall", quote(content))
 
     def value(self, type: Type, value: Value) -> None:

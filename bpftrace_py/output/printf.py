@@ -221,7 +221,7 @@ _Compiled: TypeAlias = "tuple[bytes, str, Callable[[Any], Any] | None, bool]"
 
 def _compile_conversion(conversion: Conversion, type: Type, texts: Texts) -> _Compiled:
     if conversion.takes == INTEGER:
-        return _compile_integer(conversion, type)
+        return _compile_integer(conversion, type, texts.escape)
     piece = _padded(conversion)
     if conversion.takes == BUFFER:
         # As the peer does, and C would not: width and precision count the escaped text.
@@ -254,11 +254,11 @@ def _padded(conversion: Conversion, precision: bool = True) -> bytes:
     return f"%{minus}{width}{cut}s".encode()
 
 
-def _compile_integer(conversion: Conversion, type: Type) -> _Compiled:
+def _compile_integer(conversion: Conversion, type: Type, escape: bool) -> _Compiled:
     bits, signed = type.size * 8, isinstance(type, types.IntegerType) and type.signed
     letter, code = conversion.letter, struct_code(type)
     if letter == "c":
-        return _padded(conversion, precision=False), code, _character, False
+        return _padded(conversion, precision=False), code, _harmless_character if escape else _character, False
     if letter == "p":
         return _padded(conversion, precision=False), code, _pointer_text(conversion), False
     code, reinterpret = _reinterpretation(letter, _LENGTH_BITS.get(conversion.length), bits, signed)
@@ -307,6 +307,13 @@ def _character(value: int) -> bytes:
     # The peer's text ends at a NUL, so that %c prints nothing of 0.
     byte = value & 0xFF
     return bytes([byte]) if byte else b""
+
+
+def _harmless_character(value: int) -> bytes:
+    """For a terminal. Bytes above 0x9f are parts of UTF-8 characters; those below it are control characters."""
+    byte = value & 0xFF
+    steers = (byte < 32 and byte not in b"\0\t\n") or 0x7F <= byte <= 0x9F
+    return b"\\x%02x" % byte if steers else _character(value)
 
 
 def _pointer_text(conversion: Conversion) -> Callable[[int], bytes]:

@@ -28,8 +28,8 @@ class TextOutput(Output):
     def cat(self, content: bytes) -> None:
         self.writer.write(self._traced(content))
 
-    def system(self, content: bytes) -> None:
-        self.writer.write(content)
+    def system(self, content: bytes, traced: bool = False) -> None:
+        self.writer.write(self._traced(content) if traced else content)
 
     def value(self, type: Type, value: Value) -> None:
         self.writer.write(self.texts.of(type)(value) + b"\n")

@@ -243,8 +243,13 @@ def mapped_files(pid: int) -> list[str]:
 def why_missing(written: str, config: Config) -> tuple[str, str | None]:
     """Why a name stands for no file, as "does not exist", and a hint: a file of nearly the same name."""
     if "/" not in written:
-        commands = [name for directory in _path(config, "") for name in _names(directory)]
-        return "is neither a command in PATH nor a library of the system", nearest(written, commands)
+        from bpftrace_py.probes.library_cache import libraries
+
+        names = [name.partition(".so")[0] for name, _ in libraries()] if written.startswith("lib") else []
+        hint = nearest(written, dict.fromkeys(names))
+        if hint is None:
+            hint = nearest(written, [name for directory in _path(config, "") for name in _names(directory)])
+        return "is neither a command in PATH nor a library of the system", hint
     path = _at(written, root_of(config.pid)).path
     if os.path.isdir(path):
         return "is a directory", None

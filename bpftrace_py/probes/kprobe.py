@@ -103,5 +103,13 @@ def _refuse_if_missing(spec: Spec, name: str) -> None:
         return
     known = list(spec.host.kernel_functions())
     if known:  # a host that knows none cannot say
-        hint = nearest(name, known)
+        hint = _system_call(name, known) or nearest(name, known)
         raise spec.error(messages.UNKNOWN_KERNEL_FUNCTION, "function", name=name, hint=hint)
+
+
+def _system_call(name: str, known: list[str]) -> str | None:
+    """The hint for the name that a system call's function had up to Linux 4.16 (`sys_read`, `SyS_read`)."""
+    if not name.lower().startswith("sys_"):
+        return None
+    found = next((f for f in known if f.startswith("__") and f.endswith(f"_sys_{name[4:]}")), None)
+    return None if found is None else f"did you mean `{found}`?"

@@ -92,7 +92,7 @@ def make_spec(
     if len(texts) > len(known) or len(texts) < probe_type.required:
         raise spec.error(
             messages.WRONG_PROBE_PARTS, None, type=probe_type.name, syntax=probe_type.syntax,
-            hint=f"for example: {probe_type.example}" if len(texts) < len(known) else None,
+            hint=_parts_hint(spec, texts),
         )
     left_out = len(known) - len(texts)
     for part in [part for part in reversed(known) if part.optional][:left_out]:
@@ -108,6 +108,25 @@ def make_spec(
         if "*" in text and not part.wildcard:
             raise spec.error(messages.NO_WILDCARD_HERE, part.name, part=part.name, type=probe_type.name)
     return spec
+
+
+def _parts_hint(spec: Spec, texts: list[str]) -> str | None:
+    """What was probably meant by a spec with too many or too few parts."""
+    name, known = spec.probe_type.name, spec.probe_type.parts
+    if "" in texts[1:-1] and len(texts) > len(known) >= 2:  # a C++ name: ns::function
+        at = texts.index("", 1) - 1
+        names = ":".join(texts[at:])
+        return f'put the name in quotes: {":".join((name, *texts[:at]))}:"{names}"'
+    if name == "tracepoint" and len(texts) == 1:
+        events = spec.host.tracepoint_events()
+        found = next((f"{name}:{c}:{e}" for c, e in events if e == texts[0]), None)
+        if found is None and any(c == texts[0] for c, _ in spec.host.tracepoint_events()):
+            found = f"{name}:{texts[0]}:*"
+        if found is not None:
+            return f"did you mean `{found}`?"
+    if name == "rawtracepoint" and len(texts) == 2:
+        return f"did you mean `{name}:{texts[1]}`?"
+    return f"for example: {spec.probe_type.example}" if len(texts) < len(known) else None
 
 
 def _span(point: ast.AttachPoint, index: int) -> Span:

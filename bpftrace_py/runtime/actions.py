@@ -69,6 +69,7 @@ class ShellCommand:
             self._is_text.append(is_text)
         pieces.append(action.format[at:])
         self._references = [encode(reference) for reference in shell.plan(pieces)]
+        self.has_text = bool(self._references)  # of what is traced
         self._prologue = encode(shell.prologue(len(self._references)))
 
     def arguments(self, literals: Sequence[bytes], texts: list[bytes]) -> list[bytes]:
@@ -193,7 +194,7 @@ class SessionActions:
             return self._stopping()
         assert process.stdout
         try:
-            self._collect(process)
+            self._collect(process, self._commands[action].has_text)
             if self._stopping():
                 process.terminate()
             process.wait(_TERMINATED if self._stopping() else None)
@@ -217,7 +218,7 @@ class SessionActions:
         """From now on it is END that asks for commands: they run as long as they take."""
         self._stopping = lambda: False
 
-    def _collect(self, process: subprocess.Popen[bytes]) -> None:
+    def _collect(self, process: subprocess.Popen[bytes], traced: bool) -> None:
         """Pass on what a command prints until it closes its output or ends, or the session is to end.
 
         A command that prints in one go makes one event.
@@ -240,7 +241,7 @@ class SessionActions:
                 content = b"".join(parts)
                 parts.clear()
                 if content:
-                    self._output.system(content)
+                    self._output.system(content, traced)
                     self._output.writer.settle()
             if ended or (part and self._stopping()):
                 return

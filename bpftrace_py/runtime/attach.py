@@ -263,6 +263,7 @@ class _Attacher:
             kernel.link_uprobe_multi(
                 program, targets[0].path, [t.offset for t in targets], cookies=_cookies(link),
                 semaphores=semaphores if any(semaphores) else None, on_return=targets[0].on_return,
+                pid=max(targets[0].pid, 0),
             )
         )  # fmt: skip
 

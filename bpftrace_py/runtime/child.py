@@ -45,6 +45,8 @@ class Child:
             self._process = subprocess.Popen(words, preexec_fn=self._before_exec)
         except (OSError, subprocess.SubprocessError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be traced"
+            if isinstance(error, PermissionError) and os.path.exists(words[0]):
+                reason = "it is a directory" if os.path.isdir(words[0]) else "it is not executable"
             raise host_error(messages.COMMAND_NOT_STARTED, command=words[0], reason=_lowered(reason)) from error
         self.pid = self._process.pid
         self._stopped = True
@@ -118,26 +120,33 @@ class Child:
 def open_process(pid: int) -> int:
     """A pidfd of a running process, readable when it ends. Raises `HostError` if there is no such process."""
     try:
-        return os.pidfd_open(pid)
+        descriptor = os.pidfd_open(pid)
+    except OverflowError as error:
+        raise host_error(messages.NO_SUCH_PROCESS, pid=pid) from error
     except OSError as error:
         raise _no_process(pid, error) from error
+    if _status(pid, "State")[:1] in ("Z", "X"):
+        os.close(descriptor)
+        raise host_error(messages.PROCESS_ENDED, pid=pid)
+    return descriptor
 
 
 def _no_process(pid: int, error: OSError) -> HostError:
     if isinstance(error, ProcessLookupError):
         return host_error(messages.NO_SUCH_PROCESS, pid=pid)
-    leader = _thread_group(pid)
-    if leader is not None and leader != pid:
+    leader = _status(pid, "Tgid")
+    if leader not in ("", str(pid)):
         return host_error(messages.THREAD_NOT_PROCESS, pid=pid, hint=f"-p {leader} traces the process that it belongs to")
     return host_error(messages.PROCESS_UNUSABLE, pid=pid, reason=_lowered(error.strerror or str(error)))
 
 
-def _thread_group(tid: int) -> int | None:
+def _status(pid: int, key: str) -> str:
+    """An entry of /proc/PID/status, which threads have, too; empty if there is none."""
     try:
-        with open(f"/proc/{tid}/status", encoding="ascii", errors="replace") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), None)
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            return next((line.partition(":")[2].strip() for line in file if line.startswith(f"{key}:")), "")
     except OSError:
-        return None
+        return ""
 
 
 def _lowered(reason: str) -> str:

@@ -17,6 +17,7 @@ _TRACEFS_PLACES = (TRACEFS, "/sys/kernel/debug/tracing")
 _PMU = "/sys/bus/event_source/devices"
 _LICENSE = b"GPL"
 _CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_BEHIND_ANY_FILE = 1 << 52
 _PROBE_FUNCTIONS = ("vfs_read", "do_nanosleep", "vfs_open")  # any one that a kernel is sure to have
 
 
@@ -232,6 +233,30 @@ class Features:
         ) in (errno.EBADF, errno.EISDIR)
 
     @cached_property
+    def uprobe_multi_process(self) -> bool:
+        """Whether the pid of such a link means a process. At first it meant one thread: any thread's id was good, and a
+        place behind the file's end was what such a kernel then refused."""
+        import threading
+
+        refused: list[int] = []
+
+        def ask() -> None:
+            refused.append(
+                self._refusal(
+                    kernel.PROG_TYPE_KPROBE,
+                    kernel.ATTACH_UPROBE_MULTI,
+                    lambda program: kernel.link_uprobe_multi(
+                        program, "/proc/self/exe", [_BEHIND_ANY_FILE], pid=threading.get_native_id()
+                    ),
+                )
+            )
+
+        thread = threading.Thread(target=ask)  # the id of the first thread is the process's
+        thread.start()
+        thread.join()
+        return refused == [errno.ESRCH]
+
+    @cached_property
     def kprobe_multi(self) -> bool:
         """Many kprobes by one link: a kernel that has it looks for the function."""
         return self._refusal(
@@ -302,6 +327,7 @@ class Features:
             "kprobe_multi": self.kprobe_multi,
             "uprobe": self.uprobe_pmu is not None,
             "uprobe_multi": self.uprobe_multi,
+            "uprobe_multi for a process": self.uprobe_multi_process,
             "fentry": self.fentry,
             "cookies on perf events": self.perf_cookie,
             "cookies on raw tracepoints": self.raw_tracepoint_cookie,

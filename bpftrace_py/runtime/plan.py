@@ -67,7 +67,7 @@ def _plan_program(program: ProgramSpec, features: Features) -> list[Link]:
     links = []
     groups: dict[tuple[object, ...], list[Attachment]] = {}
     for attachment in program.attachments:
-        group = _group(attachment)
+        group = _group(attachment, features)
         if group is None:
             links.append(Link(program, single_method(attachment), (attachment,)))
         else:
@@ -83,12 +83,14 @@ def _plan_program(program: ProgramSpec, features: Features) -> list[Link]:
     return links
 
 
-def _group(attachment: Attachment) -> tuple[object, ...] | None:
+def _group(attachment: Attachment, features: Features) -> tuple[object, ...] | None:
     """What the attachments of one multi link have in common; None for a target that has no such links."""
     target = attachment.target
     if isinstance(target, Uprobe):
         # With a pid, kernels 6.6 to 6.9 trace that one thread only: a perf event means the whole process everywhere.
-        return (Uprobe, target.path, target.on_return, attachment.cookie is None) if target.pid < 0 else None
+        if target.pid >= 0 and not features.uprobe_multi_process:
+            return None
+        return (Uprobe, target.path, target.on_return, target.pid, attachment.cookie is None)
     if isinstance(target, Kprobe) and target.offset == 0:
         return (Kprobe, target.on_return, attachment.cookie is None)
     return None

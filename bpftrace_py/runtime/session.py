@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bpftrace_py.config import Config
     from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
+    from bpftrace_py.runtime.handover import Handover
     from bpftrace_py.runtime.totals import Totals
 
 _FAILURES_SHOWN = 10  # probes that are named when they could not be attached
@@ -104,6 +105,7 @@ class Session:
         self._closers: list[Callable[[], None]] = [self.stop.close]
         self._lost_before_end: int | None = None
         self._started = self._ended = 0.0
+        self._handover: Handover | None = None
 
     # --- start
 
@@ -265,6 +267,16 @@ class Session:
         self.loop.run(None if seconds is None else time.monotonic() + seconds)
         return bool(self.stop)
 
+    def handover(self) -> Handover:
+        """For other threads that want to read maps: what they submit is done between events."""
+        from bpftrace_py.runtime.handover import Handover
+
+        if self._handover is None:
+            self._handover = Handover()
+            self.loop.watch(self._handover.fd, self._handover.run_waiting)
+            self._closers.append(self._handover.close)
+        return self._handover
+
     def warn(self, diagnostic: Diagnostic) -> None:
         if self._warn_to is not None:
             self._warn_to(diagnostic)
@@ -285,6 +297,8 @@ class Session:
             self.warn(warning(messages.COMMANDS_NOT_RUN, count=not_run))
         if damaged := self.decoder.damaged:
             self.warn(warning(messages.DAMAGED_EVENTS, count=damaged))
+        if self.resolver.kernel.hidden:  # seen when a first name was looked for
+            self.warn(warning(messages.ADDRESSES_HIDDEN, hint="`sysctl kernel.kptr_restrict=1` shows them to root"))
         if self.output.wants_totals:
             self.output.totals(self.totals())
         self.output.finish()

@@ -56,7 +56,8 @@ class KernelSymbols:
         while at >= 0:
             end = at + len(wanted)
             if text[end : end + 1] in (b"\n", b"\t", b"") and at >= _NAME - 1:
-                return int(text[at - _NAME + 1 : at - _NAME + 1 + _DIGITS], 16)
+                start = at - _NAME + 1
+                return _number(text[start : start + _DIGITS])
             at = text.find(wanted, end)
         return None
 
@@ -81,7 +82,7 @@ class KernelSymbols:
         # Per-CPU symbols may stand at 0; what the kernel hides is all at 0, the last symbol of its own included.
         last = text[text.rfind(b"\n", 0, max(core_end - 1, 0)) + 1 : core_end]
         self.hidden = not text or last.startswith(_HIDDEN)
-        self._others = sorted(text[core_end:].splitlines(), key=_address_column)
+        self._others = sorted((line for line in text[core_end:].split(b"\n") if len(line) > _NAME), key=_address_column)
         return text
 
     def _search(self, address: int) -> tuple[str, int] | None:
@@ -100,8 +101,8 @@ class KernelSymbols:
             line = core
         if not line or line.startswith(_HIDDEN):
             return None
-        name = line[_NAME:].split(b"\t", 1)[0]
-        return name.decode("utf-8", "replace"), address - int(line[:_DIGITS], 16)
+        name, start = line[_NAME:].split(b"\t", 1)[0], _number(line[:_DIGITS])
+        return None if start is None else (name.decode("utf-8", "replace"), address - start)
 
     def _core_line(self, text: bytes, key: bytes) -> bytes:
         """The last line of code in the ordered part whose address is not above `key`; empty if there is none."""
@@ -115,13 +116,20 @@ class KernelSymbols:
                 high = start
         while low > 0:
             start = text.rfind(b"\n", 0, low - 1) + 1
-            if text[start + _DIGITS + 1] in _CODE:
+            if low - start > _NAME and text[start + _DIGITS + 1] in _CODE:
                 return text[start : low - 1] if text[low - 1 : low] == b"\n" else text[start:low]
             low = start
         return b""
 
 
 _CACHE_LIMIT = 1 << 16  # addresses
+
+
+def _number(digits: bytes) -> int | None:
+    try:
+        return int(digits, 16)
+    except ValueError:  # the kernel writes nothing of the kind
+        return None
 
 
 def _address_column(line: bytes) -> bytes:

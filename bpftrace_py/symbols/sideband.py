@@ -94,7 +94,8 @@ def report(record: Record, listener: Listener) -> int:
     if record.type == _RECORD_MMAP2:
         pid, _, start, length, offset, major, minor, inode, _, _, _ = _MMAP2_BODY.unpack_from(body)
         path = body[_MMAP2_BODY.size :].split(b"\0", 1)[0]
-        listener.mapped(pid, start, start + length, offset, os.makedev(major, minor), inode, path, record.time)
+        if start + length < 1 << 64 and max(major, minor) < 1 << 31:
+            listener.mapped(pid, start, start + length, offset, os.makedev(major, minor), inode, path, record.time)
     elif record.type == _FORK:
         pid, parent, _, _ = _TASK_BODY.unpack_from(body)
         if pid != parent:

@@ -96,7 +96,7 @@ def _scan_part(text: str, start: int, index: int, diagnostics: Diagnostics) -> t
 
 def _is_path(text: str, start: int) -> bool:
     """Whether slashes at `start` belong to a path, not to a predicate: a path begins with one, or a colon follows it."""
-    if text.startswith("/", start):
+    if text.startswith(("/", "./", "../"), start):
         return True
     at = start
     while at < len(text) and (text[at].isalnum() or text[at] in _PATH_CHARACTERS or text[at] == "\\"):

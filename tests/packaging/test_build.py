@@ -29,6 +29,18 @@ def run(*command: str | Path, **options: object) -> str:
     return done.stdout
 
 
+@pytest.fixture
+def borrowing(tmp_path: Path) -> dict[str, str]:
+    """Variables under which a fresh Python finds everything but the package itself where these tests have it."""
+    borrowed = tmp_path / "borrowed"
+    borrowed.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if entry.suffix != ".pth" and not entry.name.startswith(("bpftrace_py", "__editable__", "pip", "setuptools")):
+            (borrowed / entry.name).symlink_to(entry)
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # 0 is pip's way of saying that it is on
+    return {**os.environ, **offline, "PYTHONPATH": str(borrowed)}
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the sdist and the wheel that is made out of that sdist."""
@@ -69,19 +81,52 @@ def test_sdist_has_the_tests_but_nothing_generated(built):
     assert "bpftrace_py/syntax/_parsetab.py" not in names
 
 
-def test_installed_wheel_gives_a_command(built, tmp_path):
+def test_installed_wheel_gives_a_command(built, borrowing, tmp_path):
     (wheel,) = built.glob("*.whl")
     run("/usr/bin/python3", "-m", "venv", "--system-site-packages", tmp_path / "venv")
     run(tmp_path / "venv/bin/pip", "install", "--no-index", "--no-deps", wheel)
     script = tmp_path / "venv/bin/bpftrace-py"
     assert script.read_text() == (ROOT / "bin/bpftrace-py").read_text()
-    # Everything but the package itself comes from the environment that runs the tests.
-    borrowed = tmp_path / "borrowed"
-    borrowed.mkdir()
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if entry.suffix != ".pth" and not entry.name.startswith("bpftrace_py"):
-            (borrowed / entry.name).symlink_to(entry)
-    environment = {**os.environ, "PYTHONPATH": str(borrowed)}
-    assert __version__ in run(script, "--version", env=environment, cwd=tmp_path)
-    shown = run(script, "-d", "-e", 'BEGIN { printf("%d\\n", 42); exit(); }', env=environment, cwd=tmp_path)
+    assert __version__ in run(script, "--version", env=borrowing, cwd=tmp_path)
+    shown = run(script, "-d", "-e", 'BEGIN { printf("%d\\n", 42); exit(); }', env=borrowing, cwd=tmp_path)
     assert "42" in shown
+
+
+def listing(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
+def test_make_install_and_uninstall(borrowing, tmp_path):
+    """Into a staging directory, which a package's files must not remember; and away again to the last directory."""
+    staging, prefix = tmp_path / "staging", "/opt/tracing"
+    (staging / "opt").mkdir(parents=True)
+    places = [f"DESTDIR={staging}", f"PREFIX={prefix}"]
+    run("make", "install", *places, cwd=ROOT, env=borrowing)
+    root = Path(f"{staging}{prefix}")
+    assert (root / "share/man/man1/bpftrace-py.1").is_file()
+    assert (root / "share/bash-completion/completions/bpftrace-py").is_file()
+    assert (root / "share/zsh/site-functions/_bpftrace-py").is_file()
+    naming = subprocess.run(["grep", "-rl", str(staging), root], capture_output=True, text=True).stdout
+    assert naming == ""
+
+    (root / "share/other").write_text("somebody else's")
+    root.rename(tmp_path / "moved")
+    command = tmp_path / "moved/bin/bpftrace-py"
+    assert run(command, "--version", env=borrowing, cwd=tmp_path) == f"bpftrace-py {__version__}\n"
+    shown = run(command, "-d", "-e", 'BEGIN { printf("%d\\n", 42); exit(); }', env=borrowing, cwd=tmp_path)
+    assert "42" in shown
+
+    (tmp_path / "moved").rename(root)
+    run("make", "uninstall", *places, cwd=ROOT)
+    assert listing(staging) == {"opt", "opt/tracing", "opt/tracing/share", "opt/tracing/share/other"}
+    again = subprocess.run(["make", "uninstall", *places], cwd=ROOT, capture_output=True, text=True)
+    assert (again.returncode != 0, "nothing is installed" in again.stderr) == (True, True)
+
+
+def test_install_where_nobody_may_write_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        ["make", "install", f"PREFIX={tmp_path}/file/below"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "run it as root, or name another place by PREFIX" in done.stderr

@@ -51,7 +51,9 @@ def _shell(text: str, directory: Path) -> Session:
 def _output_of(command: Command, block: Block, directory: Path) -> str:
     """Runs the command, with what its block asks for, and compares what it prints. Returns that."""
     some = "some" in block.options
-    before, _, after = ("\n".join(command.output)).partition(f"\n{INTERRUPT}" if command.output[:1] != [INTERRUPT] else INTERRUPT)
+    before, _, after = ("\n".join(command.output)).partition(
+        f"\n{INTERRUPT}" if command.output[:1] != [INTERRUPT] else INTERRUPT
+    )
     interrupted = INTERRUPT in command.output
     with _shell(command.text, directory) as session:
         if "while" in block.options or interrupted:
@@ -65,7 +67,9 @@ def _output_of(command: Command, block: Block, directory: Path) -> str:
         if interrupted:
             expected = before.splitlines() + ([] if some else ["..."])
             session._wait_until(
-                lambda: find_output(expected, session._decoded("stdout"), some=some) is None, "it had printed that", None
+                lambda: find_output(expected, session._decoded("stdout"), some=some) is None,
+                "it had printed that",
+                None,
             )
             outcome = session.interrupt()
         else:
@@ -175,7 +179,9 @@ def test_no_block_is_overlooked() -> None:
         assert BLOCKS[names[names.index(name) - 1]].language == "python", f"{name}: nothing prints this"
 
 
-@pytest.mark.parametrize("path", [*documents(), *(ROOT / "docs" / name for name in GENERATED)], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*documents(), *(ROOT / "docs" / name for name in GENERATED)], ids=lambda path: path.name
+)
 def test_links_lead_somewhere(path: Path) -> None:
     for file, anchor in links(path):
         target = path.parent / file if file else path

@@ -42,6 +42,36 @@ def test_version(option: str) -> None:
     assert (done.returncode, done.stdout) == (0, f"bpftrace-py {__version__}\n")
 
 
+@pytest.mark.parametrize("words", [["-d"], ["-q"], ["-p", "1"], ["-c", "true"]])
+def test_options_without_a_program_are_bad_usage(words: list[str]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error[E0802]: there is no program\n  hint: name the file")
+
+
+@pytest.mark.parametrize("pid", ["abc", "0", "-3"])
+def test_a_process_is_named_by_a_number(pid: str) -> None:
+    done = run("-p", pid, "-e", HELLO)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[E0802]: invalid value for '-p': it takes the number of a process, not ")
+
+
+@pytest.mark.parametrize(
+    ("search", "hint"),
+    [
+        ("software:nonsense", "a name may have wildcards: -l 'software:*nonsense*'"),
+        ("no_such_word_x", "functions of a program or library are listed by its name: -l 'uprobe:libc:*no_such_word_x*'"),
+        ("software:*nonsense*", None),
+    ],
+)
+def test_a_search_without_a_match_is_told(search: str, hint: str | None) -> None:
+    done = run("-l", search)
+    assert (done.returncode, done.stdout) == (0, "")
+    if ":" in search or os.geteuid() == 0:  # others are told that tracepoints are not listed
+        expected = f"warning[W0801]: no probe matches `{search}`\n"
+        assert done.stderr == expected + (f"  hint: {hint}\n" if hint else "")
+
+
 def test_every_option_is_in_the_usage() -> None:
     for parameter in cli.make_command().params:
         for name in parameter.opts:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doc_blocks import commands, find_output, read_blocks
+from tests.doc_blocks import anchors, commands, find_output, links, read_blocks
 
 DOCUMENT = """Text.
 
@@ -28,6 +28,15 @@ def test_blocks_have_options_commands_and_output(tmp_path: Path) -> None:
     first, second = commands(block)
     assert (first.text, first.output) == ("bpftrace-py -e 'BEGIN {\n    exit(); }'", ["@[a]: 1"])
     assert (second.text, second.output) == ("date", [])
+
+
+def test_anchors_and_links(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(
+        "# kstack() and [ustack()](x.md)\n## A-B, c_d\n## A-B, c_d\n```c\n# no(t)\n```\n[a](#b) [c](https://d#e) [f](g.md#h-i)\n"
+    )
+    assert anchors(path) == {"kstack-and-ustack", "a-b-c_d", "a-b-c_d-1"}
+    assert links(path) == [("x.md", ""), ("", "b"), ("g.md", "h-i")]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from bpftrace_py.codegen.unit import Attachment, Fentry, Kprobe, ProgramSpec, Sp
 from bpftrace_py.runtime import kernel
 from bpftrace_py.runtime.plan import plan
 
-ALL = SimpleNamespace(uprobe_multi=True, kprobe_multi=True)
-NONE = SimpleNamespace(uprobe_multi=False, kprobe_multi=False)
+ALL = SimpleNamespace(uprobe_multi=True, uprobe_multi_process=True, kprobe_multi=True)
+THREADS_ONLY = SimpleNamespace(uprobe_multi=True, uprobe_multi_process=False, kprobe_multi=True)
+NONE = SimpleNamespace(uprobe_multi=False, uprobe_multi_process=False, kprobe_multi=False)
 
 
 def links(features, *targets, cookies=False):
@@ -42,7 +43,13 @@ def test_uprobes_of_one_file_are_one_link():
 
 def test_files_directions_and_processes_are_kept_apart():
     targets = (uprobe(), uprobe("/lib/b"), uprobe(on_return=True), uprobe(offset=8), uprobe(pid=7))
-    assert sorted(links(ALL, *targets)) == [("uprobe", 1), ("uprobe_multi", 1), ("uprobe_multi", 1), ("uprobe_multi", 2)]
+    assert sorted(links(ALL, *targets)) == [("uprobe_multi", 1)] * 3 + [("uprobe_multi", 2)]
+
+
+def test_links_that_mean_a_thread_are_not_used_for_a_process():
+    targets = (uprobe(), uprobe(pid=7), uprobe(offset=8, pid=7))
+    assert sorted(links(ALL, *targets)) == [("uprobe_multi", 1), ("uprobe_multi", 2)]
+    assert sorted(links(THREADS_ONLY, *targets)) == [("uprobe", 1), ("uprobe", 1), ("uprobe_multi", 1)]
 
 
 def test_kprobes():

@@ -118,6 +118,8 @@ def test_kernel_functions() -> None:
     assert resolve("kprobe:vfs_re*").names == ["kprobe:vfs_read", "kprobe:vfs_readv"]
     assert resolve("kfunc:vfs_read").targets == [unit.Fentry("kfunc:vmlinux:vfs_read", "vfs_read", False)]
     assert resolve("fexit:vmlinux:vfs_read").targets == [unit.Fentry("kretfunc:vmlinux:vfs_read", "vfs_read", True)]
+    module = unit.Fentry("kfunc:overlay:ovl_open", "ovl_open", False, "overlay")
+    assert [resolve(s).targets for s in ("kfunc:ovl_open", "f:overlay:ovl_open", "f:o*:ovl_o*")] == [[module]] * 3
     # vfs_readv has no type: kfunc wildcards leave it out.
     assert resolve("kfunc:vfs_re*").names == ["kfunc:vmlinux:vfs_read"]
 
@@ -234,6 +236,10 @@ def test_a_wildcard_may_come_from_a_parameter() -> None:
     ("kfunc:vfs_raed", "E0212", "vfs_raed", "did you mean `vfs_read`?"),
     ("kr:vfs_read+4", "E0220", "vfs_read+4", None),
     ("kfunc:xfs:f", "E0227", "xfs", None),
+    ("kfunc:overlai:ovl_open", "E0227", "overlai", "did you mean `overlay`?"),
+    ("kfunc:overlay:vfs_read", "E0229", "vfs_read", "did you mean `kfunc:vmlinux:vfs_read`?"),
+    ("kfunc:vmlinux:ovl_open", "E0229", "ovl_open", "did you mean `kfunc:overlay:ovl_open`?"),
+    ("kfunc:overlay:vfs*", "E0211", "vfs*", None),
     ("kfunc:vfs_readv", "E0228", "vfs_readv", None),
 ])  # fmt: skip
 def test_wrong_specs(spec: str, code: str, marked: str, hint: str | None) -> None:

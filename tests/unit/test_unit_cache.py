@@ -10,7 +10,7 @@ import pytest
 from bpftrace_py.codegen import unit as units
 from bpftrace_py.config import Config
 from bpftrace_py.runtime.cache import Cache
-from bpftrace_py.runtime.unit_cache import Uncacheable, _decode, _encode, compile_cached
+from bpftrace_py.runtime.unit_cache import Unbelievable, Uncacheable, _encode, compile_cached, unit_of
 from bpftrace_py.source import Source
 from tests.fake_host import FakeHost
 from tests.testprogs import build
@@ -94,10 +94,13 @@ def test_a_damaged_entry_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_only_records_of_units_are_made() -> None:
-    with pytest.raises(KeyError):
-        _decode(("r", "os.system", "true"))
     with pytest.raises(Uncacheable):
         _encode(object())
-    with pytest.raises(Uncacheable):
-        _decode(("x", 1))
-    assert _decode(_encode(units.Exit(3))) == units.Exit(3)
+    nested: tuple[object, ...] = ("t",)
+    for _ in range(3000):
+        nested = ("t", nested)
+    for damaged in (("r", "os.system", "true"), ("x", 1), (), ("r",), ("r", []), ("r", "unit.Exit"), ("d", 1), nested, 1):
+        with pytest.raises(Unbelievable):
+            unit_of(damaged)
+    with pytest.raises(Unbelievable, match="no unit"):
+        unit_of(_encode(units.Exit(3)))
