@@ -16,12 +16,15 @@ from bpftrace_py.version import __version__
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from bpftrace_py.asynchronous import AsyncTraceSession as AsyncTraceSession
     from bpftrace_py.config import Config as Config
     from bpftrace_py.diagnostics import BpftraceError as BpftraceError
     from bpftrace_py.diagnostics import CompileError as CompileError
     from bpftrace_py.diagnostics import Diagnostic as Diagnostic
     from bpftrace_py.diagnostics import HostError as HostError
     from bpftrace_py.diagnostics import InternalError as InternalError
+    from bpftrace_py.host import Host as Host
+    from bpftrace_py.host import NoHost as NoHost
     from bpftrace_py.library import TraceSession as TraceSession
     from bpftrace_py.library import trace as trace
     from bpftrace_py.library import transpile as transpile
@@ -30,29 +33,32 @@ if TYPE_CHECKING:
     from bpftrace_py.results import Event as Event
     from bpftrace_py.results import Histogram as Histogram
     from bpftrace_py.results import Stats as Stats
+    from bpftrace_py.results import Table as Table
 
 _WHERE = {
-    "Average": "results", "BpftraceError": "diagnostics", "Bucket": "results", "CompileError": "diagnostics",
-    "Config": "config", "Diagnostic": "diagnostics", "Event": "results", "Histogram": "results",
-    "HostError": "diagnostics", "InternalError": "diagnostics", "Stats": "results", "TraceSession": "library",
-    "trace": "library", "transpile": "library",
+    "AsyncTraceSession": "asynchronous", "Average": "results", "BpftraceError": "diagnostics", "Bucket": "results",
+    "CompileError": "diagnostics", "Config": "config", "Diagnostic": "diagnostics", "Event": "results",
+    "Histogram": "results", "Host": "host", "HostError": "diagnostics", "InternalError": "diagnostics", "NoHost": "host",
+    "Stats": "results", "Table": "results", "TraceSession": "library", "trace": "library", "transpile": "library",
 }  # fmt: skip
 
 __all__ = [
-    "Average", "BpftraceError", "Bucket", "CompileError", "Config", "Diagnostic", "Event", "Histogram", "HostError",
-    "InternalError", "Stats", "TraceSession", "__version__", "trace", "transpile",
+    "AsyncTraceSession", "Average", "BpftraceError", "Bucket", "CompileError", "Config", "Diagnostic", "Event", "Histogram",
+    "Host", "HostError", "InternalError", "NoHost", "Stats", "Table", "TraceSession", "__version__", "trace", "transpile",
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> object:
-    module = _WHERE.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # for a type checker, what is not named above is not there
 
-    value: object = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        module = _WHERE.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value: object = getattr(import_module(f"{__name__}.{module}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from stat import S_ISFIFO, S_ISREG, S_IWOTH
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import Diagnostic, Diagnostics, HostError, Message, harmless, host_error
@@ -149,6 +151,9 @@ def open_output(name: str | None) -> int:
         return 1
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
     try:
+        with suppress(FileNotFoundError):
+            if S_ISFIFO((found := os.lstat(name)).st_mode):
+                _check_planted(found, name)  # now: opening one waits for a reader
         try:
             fd = os.open(name, flags | os.O_NOFOLLOW, 0o666)
         except OSError:
@@ -168,15 +173,24 @@ def open_output(name: str | None) -> int:
 
 
 def _check_and_empty(fd: int, name: str) -> None:
-    import stat
-
     status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
+    _check_planted(status, name)
+    if S_ISREG(status.st_mode):
+        os.ftruncate(fd, 0)
+
+
+def _check_planted(status: os.stat_result, name: str) -> None:
+    """Refuse what others can have put into a directory which all may write to: a file or a FIFO of theirs, and a hard link
+    to a file of ours. The kernel refuses most of that by itself where fs.protected_* are set; not everywhere they are."""
+    if not (S_ISREG(status.st_mode) or S_ISFIFO(status.st_mode)):
         return
     directory = os.stat(os.path.dirname(name) or ".")
-    if status.st_uid not in (os.geteuid(), directory.st_uid) and directory.st_mode & stat.S_IWOTH:
-        raise PermissionError(1, "it is another user's, in a directory that all may write to")
-    os.ftruncate(fd, 0)
+    if not directory.st_mode & S_IWOTH:
+        return
+    if status.st_uid not in (os.geteuid(), directory.st_uid):
+        raise PermissionError(errno.EPERM, "it is another user's, in a directory that all may write to")
+    if S_ISREG(status.st_mode) and status.st_nlink > 1:
+        raise PermissionError(errno.EPERM, "it has another name elsewhere, and is in a directory that all may write to")
 
 
 # --- kinds of use
@@ -204,8 +218,9 @@ def list_probes(options: Options) -> int:
     writer = Writer(1, "full")
     host = LiveHost(config.btf_path)
     found = False
+    shown = harmless if os.isatty(1) else str
     for line in probes(search, host, config, options.verbose > 0):
-        writer.write(line.encode("utf-8", "surrogateescape") + b"\n")
+        writer.write(shown(line).encode("utf-8", "surrogateescape") + b"\n")
         found = True
     writer.flush()
     tracefs = host.tracefs or "/sys/kernel/tracing"
@@ -370,7 +385,7 @@ class _Run:
             cache=self._cache, warn=None if self._options.format_ == "json" else self._warn,
         )  # fmt: skip
         self._running = session
-        signals = Signals(session.stop, self._pass_on)
+        signals = Signals(session.stop, self._pass_on, session.abandon)
         with signals:
             try:
                 self._start_and_run(session)

@@ -65,7 +65,7 @@ def from_environment(environment: Mapping[str, str], **options: object) -> Confi
         text = environment.get(variable)
         if text is None:
             continue
-        if not text.isascii() or not text.isdigit() or not low <= int(text[:20]) <= high:
+        if not text.isascii() or not text.isdigit() or not low <= int(text[:40]) <= high or len(text) > 40:
             raise host_error(messages.BAD_VARIABLE, name=variable, text=text, expected=f"a number from {low} to {high}")
         values[name] = int(text)
     for variable, (name, inverted) in _SWITCHES.items():

@@ -178,6 +178,8 @@ class Diagnostics:
         text = message.template.format(**values)
         if len(text) > _LONG_TEXT:  # a name or type of a megabyte
             text = message.template.format(**{name: _shortened(value) for name, value in values.items()})
+        if hint is not None and len(hint) > _LONG_TEXT:
+            hint = None  # it would repeat that name
         # One place is told a thing once, however many probes the block expands to.
         key = (message.code, span, "" if span is not None else text)
         if key in self._seen or len(self.reported) >= self.LIMIT:

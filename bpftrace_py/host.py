@@ -120,3 +120,53 @@ class Host(Protocol):
         """Whether the kernel has no kprobes, but can attach to the entry and exit of functions otherwise (fentry)."""
 
     def cgroup_id(self, path: str) -> int | None: ...
+
+
+class NoHost(Host):
+    """A machine of which nothing is known but its architecture and how many CPUs it has.
+
+    Programs that ask for nothing else compile to the same C anywhere: those with BEGIN, interval, profile, software, kprobe
+    and the like, but no tracepoint's arguments and no kernel types.
+    """
+
+    def __init__(self, architecture: str = "x86_64", cpus: int = 1) -> None:
+        self.architecture, self._cpus = architecture, cpus
+
+    def cpu_count(self) -> int:
+        return self._cpus
+
+    def tracepoint_events(self) -> Iterable[tuple[str, str]]:
+        return ()
+
+    def tracepoint_format(self, category: str, event: str) -> str | None:
+        return None
+
+    def syscall_number(self, event: str) -> int | None:
+        return None
+
+    def kernel_types(self) -> KernelTypes | None:
+        return None
+
+    def user_types(self, path: str) -> UserTypes | None:
+        return None
+
+    def modules_with_types(self) -> Iterable[str]:
+        return ()
+
+    def module_types(self, module: str) -> KernelTypes | None:
+        return None
+
+    def module_of(self, function: str) -> str:
+        return ""
+
+    def kernel_functions(self) -> Iterable[str]:
+        return ()
+
+    def kernel_symbol(self, name: str) -> int | None:
+        return None
+
+    def fentry_for_kprobes(self) -> bool:
+        return False
+
+    def cgroup_id(self, path: str) -> int | None:
+        return None

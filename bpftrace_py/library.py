@@ -13,10 +13,12 @@ from bpftrace_py.record import replace
 from bpftrace_py.source import Source
 
 if TYPE_CHECKING:
+    from bpftrace_py.asynchronous import AsyncTraceSession
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.host import Host
     from bpftrace_py.output.values import Texts
     from bpftrace_py.results import Event
+    from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
     from bpftrace_py.runtime.session import Session
 
@@ -62,6 +64,8 @@ def trace(
             for event in session:
                 print(event.values)
 
+    `async with` and `async for` do the same beside an asyncio event loop: see `AsyncTraceSession`.
+
     `pid` and `command` are the command's `-p` and `-c`. `on_event` is called with each event; without it they wait to be
     iterated over. Configuration is taken from the `BPFTRACE_*` variables of the environment unless `config` is given;
     `options` are fields of `Config` on top of that. Raises `CompileError` at once; entering raises `HostError` where this
@@ -90,6 +94,8 @@ class TraceSession:
         self._source, self._config, self._pid, self._command = source, config, pid, command
         self._on_event = on_event
         self._use_cache = cache
+        self._cache: Cache | None = None
+        self._asynchronous: AsyncTraceSession | None = None
         self._events: deque[Event] = deque()
         self._session: Session | None = None
         self._child: Child | None = None
@@ -101,10 +107,12 @@ class TraceSession:
             self._compile(config if pid is None else replace(config, pid=pid))
 
     def _compile(self, config: Config) -> Unit:
-        from bpftrace_py.compiler import compile_source
+        from bpftrace_py.runtime.cache import Cache
+        from bpftrace_py.runtime.unit_cache import compile_cached
 
-        self.unit = unit = compile_source(
-            self._source, config, _live_host(config), on_warning=lambda found: self.warnings.extend(found.warnings)
+        self._cache = Cache() if self._use_cache else None
+        self.unit = unit = compile_cached(
+            self._source, config, _live_host(config), self._cache, lambda found: self.warnings.extend(found.warnings)
         )
         return unit
 
@@ -112,7 +120,6 @@ class TraceSession:
 
     def __enter__(self) -> TraceSession:
         from bpftrace_py.output.events import EventOutput
-        from bpftrace_py.runtime.cache import Cache
         from bpftrace_py.runtime.session import Session
 
         process, config, unit = None, self._config, self.unit
@@ -135,7 +142,7 @@ class TraceSession:
                 return outputs[0]
 
             self._session = Session(
-                unit, config, make_output, child=self._child, process=process, cache=Cache() if self._use_cache else None,
+                unit, config, make_output, child=self._child, process=process, cache=self._cache,
                 emit=lambda events: outputs[0].decoded(events),
             )  # fmt: skip
             self._session.start()
@@ -152,6 +159,18 @@ class TraceSession:
                 self._finish()
         finally:
             self._close()
+
+    async def __aenter__(self) -> AsyncTraceSession:
+        from bpftrace_py.asynchronous import AsyncTraceSession
+
+        self._asynchronous = AsyncTraceSession(self)
+        return await self._asynchronous._start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._asynchronous is not None
+        await self._asynchronous._leave(failed=error is not None)
 
     def _finish(self) -> None:
         """Detach, take END's events, and keep the maps: they can be read afterwards, too."""
@@ -174,7 +193,10 @@ class TraceSession:
     def _receive(self, event: Event) -> None:
         if self._on_event is not None:
             self._on_event(event)
-            return
+        else:
+            self._keep(event)
+
+    def _keep(self, event: Event) -> None:
         self._events.append(event)
         if len(self._events) > EVENTS_KEPT:
             self._events.popleft()
@@ -215,12 +237,17 @@ class TraceSession:
     def maps(self) -> Mapping[str, Any]:
         """The maps by their names (without the @), as they are now; after the end, as they were then.
 
-        A map with keys is a dict, of tuples if there are several keys; one without is its value, or None. Values are what
-        `Event.values` may hold, `Average`, `Stats` and `Histogram`.
+        A map with keys is a dict (`Table`), of tuples if there are several keys; one without is its value, or None.
+        Values are what `Event.values` may hold, `Average`, `Stats` and `Histogram`.
         """
         if self._maps is not None:
             return self._maps
         return _LiveMaps(self)
+
+    def _check_name(self, name: str) -> None:
+        """Raises `KeyError` for a map that the program does not have."""
+        if self.unit is not None and not any(script_map.name == name for script_map in self.unit.maps):
+            raise KeyError(name)
 
     def _read(self, name: str) -> Any:
         from bpftrace_py.results import map_value
@@ -246,8 +273,7 @@ class _LiveMaps(Mapping[str, Any]):
         self._names = [script_map.name for script_map in session.unit.maps]
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._names:
-            raise KeyError(name)
+        self._session._check_name(name)
         return self._session._read(name)
 
     def __iter__(self) -> Iterator[str]:

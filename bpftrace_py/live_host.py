@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 
@@ -112,7 +113,14 @@ class LiveHost:
     def _kernel_types(self) -> Btf | None:
         from bpftrace_py.ktypes.btf import load
 
-        return load(self._btf_path)
+        types = load(self._btf_path)
+        if types is None and self._btf_path is not None:
+            from bpftrace_py import messages
+            from bpftrace_py.diagnostics import host_error
+
+            expected = "a file with BTF that can be read"
+            raise host_error(messages.BAD_VARIABLE, name="BPFTRACE_BTF", text=self._btf_path, expected=expected)
+        return types
 
     def modules_with_types(self) -> Iterable[str]:
         if self._btf_path is not None or self.kernel_types() is None:
@@ -190,6 +198,8 @@ class LiveHost:
     # --- cgroups
 
     def fentry_for_kprobes(self) -> bool:
+        if sys.platform != "linux":  # where not even the modules that would find out can be imported
+            return False
         from bpftrace_py.runtime.features import Features
 
         features = Features()

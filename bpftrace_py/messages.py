@@ -461,7 +461,7 @@ OUR_BUG = _message(
     "E0904", "{kind}: {text}: this is a bug in bpftrace-py", "Please report it, with the output of the same command with -v."
 )
 UNSAFE_SYSTEM = _message(
-    "E0901", "a traced string cannot be used in line {line}'s system(): {reason}",
+    "E0901", "a traced string cannot be used here: {reason}",
     "What a traced process chose itself, such as its name, is never given to a shell as code. A script in which that cannot be"
     " kept is refused; see the description of system() for how to write it.",
 )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bpftrace_py import types
 from bpftrace_py.codegen.unit import ScriptMap
+from bpftrace_py.export.names import label_names
 from bpftrace_py.output.histogram import Bucket, buckets
 from bpftrace_py.output.maps import Element
 from bpftrace_py.output.values import Texts, Value, plain
 
-__all__ = ["Average", "Bucket", "Event", "Histogram", "Stats", "map_value"]
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Average", "Bucket", "Event", "Histogram", "Stats", "Table", "map_value"]
 
 
 class Event(NamedTuple):
@@ -90,6 +94,12 @@ class Histogram:
             left -= bucket.events
         return None
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each bucket: `low`, `high` (missing where there is no bound), `events`. Needs pandas."""
+        from bpftrace_py.frames import histogram_frame
+
+        return histogram_frame(self)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and self.buckets == other.buckets
 
@@ -100,8 +110,29 @@ class Histogram:
         return f"Histogram({', '.join(f'{b.low}..{b.high}: {b.events}' for b in self.buckets)})"
 
 
+class Table(dict[Any, Any]):
+    """A map with keys: a dict. `key_names` has a name for each part of the key, as far as the script gives one, else
+    `key0`, `key1` and so on."""
+
+    __slots__ = ("key_names",)
+
+    def __init__(self, elements: Iterable[tuple[Any, Any]] = (), key_names: tuple[str, ...] = ("key0",)) -> None:
+        super().__init__(elements)
+        self.key_names = key_names
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each key, and a column for each part of it. Needs pandas.
+
+        The value is the column `value`; of `avg()` and `stats()` there are `count`, `total` and `average`. A histogram
+        has a row for each bucket, with `low`, `high` and `events`.
+        """
+        from bpftrace_py.frames import table_frame
+
+        return table_frame(self)
+
+
 def map_value(script_map: ScriptMap, elements: Iterable[Element], texts: Texts) -> Any:
-    """A map as a Python value: a dict for one with keys, else its value or None if it has none.
+    """A map as a Python value: a `Table` for one with keys, else its value or None if it has none.
 
     A single key is itself in the dict, several are a tuple. Keys that cannot be looked up in Python become what can:
     lists become tuples.
@@ -110,13 +141,18 @@ def map_value(script_map: ScriptMap, elements: Iterable[Element], texts: Texts) 
     if not script_map.keys:
         return next((convert(value) for _, value in elements), None)
     parts = [plain(key, texts) for key in script_map.keys]
+    names = label_names(script_map.key_names, len(parts), _COLUMNS)
     if len(parts) == 1:
         part = parts[0]
-        return {_hashable(part(key[0]) if part else key[0]): convert(value) for key, value in elements}
-    return {
-        tuple([_hashable(part(item) if part else item) for part, item in zip(parts, key, strict=True)]): convert(value)
+        return Table([(_hashable(part(key[0]) if part else key[0]), convert(value)) for key, value in elements], names)
+    rows = [
+        (tuple([_hashable(part(item) if part else item) for part, item in zip(parts, key, strict=True)]), convert(value))
         for key, value in elements
-    }
+    ]
+    return Table(rows, names)
+
+
+_COLUMNS = ("value", "count", "total", "average", "low", "high", "events")
 
 
 def _converter(type: types.Type, texts: Texts) -> Callable[[Value], Any]:

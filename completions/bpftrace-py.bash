@@ -27,7 +27,11 @@ _bpftrace_py() {
 	esac
 	case $option in
 	-B) mapfile -t COMPREPLY < <(compgen -W "line full none" -- "$word") ;;
-	-f) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$word") ;;
+	-f) mapfile -t COMPREPLY < <(compgen -W "text json folded flamegraph" -- "$word") ;;
+	--export)
+		mapfile -t COMPREPLY < <(compgen -W prometheus: -- "$word")
+		compopt -o nospace 2>/dev/null
+		;;
 	-o | --include) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 	-I) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
 	-p) mapfile -t COMPREPLY < <(cd /proc && compgen -W "$(echo [0-9]*)" -- "$word") ;;
@@ -43,7 +47,7 @@ _bpftrace_py() {
 		if [[ $word == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "-B -f -o -d -dd -e -h --help -I --include -l -lv -p -c
 				--usdt-file-activation --safe --unsafe -q --quiet -k -kk -v -V --version --info
-				--no-warnings --no-cache" -- "$word")
+				--no-warnings --no-cache --export" -- "$word")
 		else
 			mapfile -t COMPREPLY < <(compgen -f -- "$word")
 			compopt -o filenames 2>/dev/null
@@ -52,6 +56,7 @@ _bpftrace_py() {
 		;;
 	esac
 	case $option in
+	-o | -I | --include) compopt -o filenames 2>/dev/null ;; # a slash behind a directory, and no blank
 	-l | -lv | -e)
 		compopt -o nospace 2>/dev/null
 		# Outside of quotes, readline replaces only what stands behind the last colon.

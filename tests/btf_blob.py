@@ -6,14 +6,18 @@ import struct
 
 
 class BtfBlob:
-    def __init__(self) -> None:
+    """With `base`, the blob of a module that continues it: numbers and string offsets count on from there."""
+
+    def __init__(self, base: BtfBlob | None = None) -> None:
         self._types: list[bytes] = []
-        self._strings = bytearray(b"\0")
-        self._offsets: dict[str, int] = {"": 0}
+        self._strings = bytearray(b"" if base else b"\0")
+        self._offsets: dict[str, int] = dict(base._offsets) if base else {"": 0}
+        self._first_type = len(base._types) if base else 0
+        self._first_string = len(base._strings) if base else 0
 
     def string(self, text: str) -> int:
         if text not in self._offsets:
-            self._offsets[text] = len(self._strings)
+            self._offsets[text] = self._first_string + len(self._strings)
             self._strings += text.encode() + b"\0"
         return self._offsets[text]
 
@@ -23,7 +27,7 @@ class BtfBlob:
         """A record; `value` is its size or type. The number of the type."""
         info = flag << 31 | kind << 24 | entries
         self._types.append(struct.pack("<III", self.string(name), info, value) + tail)
-        return len(self._types)
+        return self._first_type + len(self._types)
 
     def integer(self, name: str, size: int, encoding: int = 0, bits: int | None = None, offset: int = 0) -> int:
         word = encoding << 24 | offset << 16 | (8 * size if bits is None else bits)

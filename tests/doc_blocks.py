@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = ("console", "sh", "python", "output", "bpftrace", "c", "text")
 NEEDS = ("kprobe", "fentry", "hardware_events")  # what a block may need of the kernel: properties of `Features`
-OPTIONS = ("some", "while", "status", "not run")
+OPTIONS = ("some", "while", "status", "save", "not run")
 INTERRUPT = "^C"  # in the output of a command: here its user presses Ctrl-C
 ANY_LINES = "..."
 

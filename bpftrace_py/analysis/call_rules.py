@@ -81,6 +81,8 @@ class CallRules:
     def _call_hist(self, node: ast.Call) -> Type:
         return HIST
 
+    # All but sum() take their values for signed numbers, as bpftrace does: a return value of -1 is -1 whatever it counts as.
+
     def _signed(self, node: ast.Call) -> bool:
         type_ = node.arguments[0].type
         return isinstance(type_, IntegerType) and type_.signed
@@ -89,16 +91,16 @@ class CallRules:
         return SumType(self._signed(node))
 
     def _call_avg(self, node: ast.Call) -> Type:
-        return AvgType(self._signed(node))
+        return AvgType()
 
     def _call_min(self, node: ast.Call) -> Type:
-        return MinType(self._signed(node))
+        return MinType()
 
     def _call_max(self, node: ast.Call) -> Type:
-        return MaxType(self._signed(node))
+        return MaxType()
 
     def _call_stats(self, node: ast.Call) -> Type:
-        return StatsType(self._signed(node))
+        return StatsType()
 
     def _call_lhist(self, node: ast.Call) -> Type:
         low, high, step = (a.value if isinstance(a, ast.Integer) else 0 for a in node.arguments[1:4])
@@ -159,6 +161,8 @@ class CallRules:
                     messages.ARGUMENT_RANGE, length.span, name="buf", expected="0 or more", value=length.value
                 )
             limit = min(limit, max(1, length.value))
+        if isinstance(source, (ArrayType, StringType)) and not isinstance(node.arguments[0], (ast.FieldAccess, ast.ArrayAccess)):
+            limit = min(limit, source.size)  # the end of what is ours; a record's last array may go on
         return BufferType(limit)
 
     def _call_strncmp(self, node: ast.Call) -> Type:

@@ -157,8 +157,9 @@ class Expander:
                 arguments, unreadable = user_arguments(target, self._host, self._records, point, self._diagnostics)
         if isinstance(target, unit.Tracepoint):
             if "args" in uses:
-                fields = self._tracepoint_fields(target, point)
-                arguments = self._records.define(RecordType(f"args of {target.name}", 0), fields)
+                known = self._tracepoint_fields(target, point)
+                if known is not None:
+                    fields, arguments = known, self._records.define(RecordType(f"args of {target.name}", 0), known)
             elif (
                 not uses & {"kstack", "ustack"}
                 and target.category not in NOT_RAW
@@ -170,8 +171,10 @@ class Expander:
         elif isinstance(target, unit.Fentry):
             program = "fexit" if target.on_return else "fentry"
             offers.add("path")
-            fields, return_type = self._function(target, point)
-            arguments = self._records.define(RecordType(f"args of {target.name}", 8 * len(fields)), fields)
+            known, return_type = self._function(target, point)
+            if known is not None:
+                size = 8 * len(known)
+                fields, arguments = known, self._records.define(RecordType(f"args of {target.name}", size), known)
         return Context(
             probe_type.name, program, space, frozenset(offers), arguments, fields, return_type, binary, unreadable,
             syscalls,
@@ -192,7 +195,8 @@ class Expander:
             return False
         return self._host.syscall_number(_call_name(target)) is not None
 
-    def _tracepoint_fields(self, target: unit.Tracepoint, point: ast.AttachPoint) -> tuple[Field, ...]:
+    def _tracepoint_fields(self, target: unit.Tracepoint, point: ast.AttachPoint) -> tuple[Field, ...] | None:
+        """The fields of a tracepoint; None, and reported, if they are not known."""
         from bpftrace_py.ktypes import tracepoint_format
 
         key = (target.category, target.event)
@@ -203,16 +207,16 @@ class Expander:
         fields = self._formats[key]
         if fields is None:
             self._diagnostics.error(messages.NO_FORMAT, point.span, name=target.name)
-            return ()
         return fields
 
-    def _function(self, target: unit.Fentry, point: ast.AttachPoint) -> tuple[tuple[Field, ...], Type | None]:
-        """The parameters of a kernel function as fields, 8 bytes apart as the kernel hands them over."""
+    def _function(self, target: unit.Fentry, point: ast.AttachPoint) -> tuple[tuple[Field, ...] | None, Type | None]:
+        """The parameters of a kernel function as fields, 8 bytes apart as the kernel hands them over, and what it returns;
+        None for the parameters, and reported, if they are not known."""
         types = self._records.of_module(target.module)
         prototype = types.function(target.function) if types is not None else None
         if prototype is None:
             self._diagnostics.error(messages.NO_PROTOTYPE, point.span, name=target.function)
-            return (), None
+            return None, None
         parameters, result = prototype
         fields = tuple(Field(name or f"arg{i}", type_, 8 * i) for i, (name, type_) in enumerate(parameters))
         if not target.on_return:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">="))
 LOGICAL = frozenset(("&&", "||"))
+MOST_COMPARED = 256  # bytes of an array that `==` compares, word by word
 
 
 class ExpressionTypes(AccessTypes):
@@ -131,7 +132,8 @@ class ExpressionTypes(AccessTypes):
         return hint
 
     def _map(self, node: ast.Map) -> Type:
-        self._keys(node)
+        if not self._keys(node):
+            return UNKNOWN
         info = self._info(node)
         if info.value is UNKNOWN and self.final and not info.assigned:
             others = [name for name, other in self.maps.items() if other.value is not UNKNOWN]
@@ -211,6 +213,8 @@ class ExpressionTypes(AccessTypes):
             return INT64 if node.operator in COMPARISONS | LOGICAL else known
         if node.operator in ("==", "!=") and isinstance(left, StringType) and isinstance(right, StringType):
             return INT64
+        if node.operator in ("==", "!=") and isinstance(left, ArrayType) and left == right and left.size <= MOST_COMPARED:
+            return INT64
         numbers = (IntegerType, PointerType)
         if not (isinstance(left, numbers) and isinstance(right, numbers)):
             return self._bad_operands(node, left, right)
@@ -285,8 +289,9 @@ class ExpressionTypes(AccessTypes):
         if isinstance(target, ast.Variable):
             type_ = self.visit(target)
         else:
-            self._keys(target)
             info = self._info(target)
+            if not self._keys(target):
+                return UNKNOWN
             if info.value is UNKNOWN:
                 self._assign_map(target, INT64, target.span)
             info.assigned = True

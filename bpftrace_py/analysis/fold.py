@@ -59,6 +59,8 @@ class Folder:
             return self._text(node)
         if isinstance(node, ast.Call):
             node.arguments[:] = [self._given(argument) for argument in node.arguments]
+            if node.name == "system":
+                _insert_literals(node)
             return node
         if (
             isinstance(node, ast.Ternary)
@@ -131,6 +133,20 @@ class Folder:
         if not (isinstance(left, ast.Integer) and isinstance(right, ast.Integer)):
             return node
         return ast.Integer(value=evaluate(node.operator, left.value, right.value), span=node.span)
+
+
+def _insert_literals(node: ast.Call) -> None:
+    """Make string literals among the arguments of `system()` a part of its command: they are the script's own."""
+    if not any(isinstance(argument, ast.String) for argument in node.arguments[1:]):
+        return
+    from bpftrace_py.output.shell_command import insert_literals
+
+    text, arguments = node.arguments[0], node.arguments[1:]
+    if not isinstance(text, ast.String):
+        return
+    literals = [argument.value if isinstance(argument, ast.String) else None for argument in arguments]
+    text.value, rest = insert_literals(text.value, literals)
+    node.arguments[1:] = [arguments[number] for number in rest]
 
 
 def integer_parameter(text: str) -> int | None:

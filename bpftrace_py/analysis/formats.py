@@ -53,6 +53,8 @@ def check_format(inference: ExpressionTypes, node: ast.Call) -> None:
             conversion=_up_to_letter(text.value, conversion.start), problem=conversion.problem,
             hint="`%%` prints a percent sign",
         )  # fmt: skip
+    if node.name == "system":
+        _check_command(inference, node, text)
     for conversion, argument in zip(conversions, arguments, strict=True):
         if argument.type is not UNKNOWN and not conversion.accepts(argument.type):
             shown = text.value[conversion.start : conversion.end]
@@ -64,6 +66,17 @@ def check_format(inference: ExpressionTypes, node: ast.Call) -> None:
                 type=argument.type,
                 hint=_hint(conversion.letter, argument.type),
             )
+
+
+def _check_command(inference: ExpressionTypes, node: ast.Call, text: ast.String) -> None:
+    """Report a command in which a string of the traced world could be read as code."""
+    from bpftrace_py.language.shell import Refused, plan
+    from bpftrace_py.output.shell_command import command_pieces
+
+    try:
+        plan(command_pieces(text.value, len(node.arguments) - 1))
+    except Refused as error:
+        inference.error(messages.UNSAFE_SYSTEM, node.span, reason=error.reason, hint=error.hint)
 
 
 def _place(source: Source, text: ast.String, conversion: Conversion) -> Span:

@@ -131,8 +131,8 @@ class Inference(ExpressionTypes):
             if self._instance.tree.body.span != self._elsewhere.setdefault(target.name, self._instance.tree.body.span):
                 self._elsewhere[target.name] = NOWHERE
         else:
-            self._keys(target)
-            self._assign_map(target, value, node.value.span)
+            if self._keys(target):
+                self._assign_map(target, value, node.value.span)
 
     def _assigned_value(self, node: ast.Assignment) -> Type:
         value = node.value

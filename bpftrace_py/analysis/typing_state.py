@@ -109,19 +109,20 @@ class TypingState(ABC):
         article = "an" if text[0] in "aei" else "a"
         return (Note(f"`{name}` is {article} {text} here", span),)
 
-    def _keys(self, node: ast.Map) -> None:
-        """Type the keys of a map access and hold them against the keys of earlier ones."""
+    def _keys(self, node: ast.Map) -> bool:
+        """Type the keys of a map access and hold them against the keys of earlier ones; False, and reported, if they
+        cannot be keys of this map."""
         info = self._info(node)
         types = tuple(key_type(self.visit(key)) for key in node.keys)
         for key, type_ in zip(node.keys, types, strict=True):
             if isinstance(type_, (AggregateType, VoidType, FunctionType)):
                 self.error(messages.KEY_TYPE, key.span, type=type_)
-                return
+                return False
         if UNKNOWN in types:
-            return
+            return True
         if info.keys is None:
             info.keys, info.keys_span, self._changed = types, node.span, True
-            return
+            return True
         merged = tuple(merge(a, b) for a, b in zip(info.keys, types, strict=False))
         if len(types) != len(info.keys) or None in merged:
             known = keys_shown(info.keys)
@@ -134,8 +135,10 @@ class TypingState(ABC):
                 known=known,
                 notes=notes,
             )
-        elif merged != info.keys:
+            return False
+        if merged != info.keys:
             info.keys, self._changed = tuple(m for m in merged if m is not None), True
+        return True
 
     def keys_of(self, node: ast.Map) -> None:
         self._keys(node)

@@ -21,6 +21,7 @@ from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.language import builtins
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
+from bpftrace_py.syntax.visitor import walk
 from bpftrace_py.types import (
     INT64,
     UINT64,
@@ -191,6 +192,15 @@ class ExpressionText:
                 assert isinstance(value, Bytes), node
                 self.memory.copy(value, place, type_, pad)
 
+    def replace(self, target: ast.Variable | ast.Map, node: ast.Expression, place: str, type_: Type) -> None:
+        """Write an expression to the object of a variable or map, which the expression itself may read."""
+        if not is_memory(type_) or not any(isinstance(n, type(target)) and n.name == target.name for n in walk(node)):
+            self.store(node, place, type_)
+            return
+        whole = self.function.memory(type_, "whole")
+        self.store(node, whole, type_)
+        self.memory.copy(Bytes(self.address(whole, type_), type_), place, type_, True)
+
     def _store_comm(self, place: str, type_: Type, pad: bool) -> None:
         known = self.function.known("comm")
         if known is not None:
@@ -282,6 +292,9 @@ class ExpressionText:
             return self._logical(node)
         if isinstance(node.left.type, StringType):
             equal = self.memory.compare(node.left, node.right)
+            return Number(equal if operator == "==" else f"!({equal})", INT64, False)
+        if isinstance(node.left.type, ArrayType):
+            equal = self.memory.equal_arrays(node.left, node.right)
             return Number(equal if operator == "==" else f"!({equal})", INT64, False)
         left = self.number(node.left)
         with self.function.captured(deeper=0) as lines:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from bpftrace_py.codegen.ctypes_text import Structs, is_memory
 from bpftrace_py.types import Type
 
-_LONG = 100  # lines
 # Bytes of named memory on the stack; the rest of the 512 is for what the compiler spills, which is more in long functions.
-STACK_BUDGET = ((_LONG, 256), (250, 128), (1 << 30, 32))  # (up to so many lines, bytes)
+STACK_BUDGET = ((100, 256), (250, 128), (1 << 30, 32))  # (up to so many lines, bytes)
+_MANY_ADDRESSES = 40  # lines, from which on a loop may have more of them than the compiler has room for
 _MARK = "\x01"
 
 
@@ -171,7 +171,7 @@ class FunctionText:
             size = type_.size
             address = place if self._structs.is_array(type_) else f"&{place}"
             head.append(f"{'zero_fill' if size <= 128 else 'zero_fill_large'}({address}, {size});")
-        if moved and len(self._lines) > _LONG:
+        if moved and len(self._lines) > _MANY_ADDRESSES:
             self._forget_scratch_in_loops()
         parts = "\n".join(self._lines).split(_MARK)
         for i in range(1, len(parts), 2):

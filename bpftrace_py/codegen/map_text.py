@@ -101,7 +101,7 @@ class MapText:
     def assign(self, node: ast.Map, value: ast.Expression) -> None:
         script_map = self._map(node)
         if script_map.storage == "array":
-            self._assign_single(script_map, value)
+            self._assign_single(script_map, node, value)
             return
         if is_memory(script_map.value):
             place = self._fn.memory(script_map.value, "new_value")
@@ -114,11 +114,11 @@ class MapText:
             address = f"&{name}"
         self.update(script_map, self.key(node), address)
 
-    def _assign_single(self, script_map: ScriptMap, value: ast.Expression) -> None:
+    def _assign_single(self, script_map: ScriptMap, node: ast.Map, value: ast.Expression) -> None:
         if is_memory(script_map.value):
             pointer = self._pointer(script_map, self.slot("0"))
             with self._fn.block(f"if ({pointer})"):
-                self._ex.store(value, f"{pointer}->value", script_map.value)
+                self._ex.replace(node, value, f"{pointer}->value", script_map.value)
                 self._fn.line(f"{pointer}->set = 1;")
             return
         number = self._ex.number(value)

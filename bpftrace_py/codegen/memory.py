@@ -101,13 +101,19 @@ class MemoryText:
 
     def string(self, node: ast.Expression) -> Bytes:
         """A string that the program can load from by itself."""
+        value = self._direct(node, "text")
+        assert isinstance(value.type, StringType)
+        return value
+
+    def _direct(self, node: ast.Expression, stem: str) -> Bytes:
+        """The bytes of an expression, copied if the program cannot load from them by itself."""
         value = self._ex.value(node)
-        assert isinstance(value, Bytes) and isinstance(value.type, StringType)
+        assert isinstance(value, Bytes)
         if value.space == "direct" and not value.maybe:
             return value
-        place = self._fn.memory(value.type, "text")
+        place = self._fn.memory(value.type, stem)
         self.copy(value, place, value.type, True)
-        return Bytes(place, value.type)
+        return Bytes(self._ex.address(place, value.type), value.type)
 
     def compare(self, left: ast.Expression, right: ast.Expression) -> str:
         """C that is true if two strings are equal."""
@@ -119,6 +125,19 @@ class MemoryText:
             return self.equals_text(left, right.value.encode("utf-8", "surrogateescape"))
         a, b = self.string(left), self.string(right)
         return f"!strings_differ({a.address}, {b.address}, {min(a.type.size, b.type.size)})"
+
+    def equal_arrays(self, left: ast.Expression, right: ast.Expression) -> str:
+        """C that is true if two arrays of one type have the same bytes."""
+        a, b = self._direct(left, "array"), self._direct(right, "array")
+        tests: list[str] = []
+        at = 0
+        while at < a.type.size:
+            limit = min(a.aligned, b.aligned, a.type.size - at)
+            width = next(w for w in (8, 4, 2, 1) if w <= limit)
+            one, other = (f"*(u{width * 8} *)((char *){_cast_operand(x.address)} + {at})" for x in (a, b))
+            tests.append(f"{one} == {other}")
+            at += width
+        return " && ".join(tests) if tests else "1"
 
     def equals_text(self, node: ast.Expression, text: bytes, length: int | None = None) -> str:
         """C that is true if a string equals a literal, up to its end or in the first `length` bytes."""

@@ -90,7 +90,7 @@ class StatementText:
         place = self._ex.place_of(node.target.name)
         type_ = self._ex.instance.variables[node.target.name]
         if node.operator == "=":
-            self._ex.store(node.value, place, type_)
+            self._ex.replace(node.target, node.value, place, type_)
             return
         combined = ast.Binary(operator=node.operator[:-1], left=node.target, right=node.value, span=node.span)
         combined.left.type = combined.type = type_

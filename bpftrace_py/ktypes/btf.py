@@ -374,7 +374,7 @@ def load(path: str | None = None) -> Btf | None:
     try:
         with open(path or _KERNEL_BTF, "rb") as file:
             data = file.read(4)
-            data = _elf_section(file.name) if data == b"\x7fELF" else data + file.read()
+            data = _elf_section(file.name) if data == b"\x7fELF" else data + file.read(btf_image.MAX_BYTES)
     except OSError:
         return None
     image = btf_image.parse(data, trusted)

@@ -23,7 +23,7 @@ _RECORD = struct.Struct("<III")  # name, info, size or type
 _FIXED_WORDS = (0, 4, 3, 6, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 4, 3, 3) + (0,) * 12
 _ENTRY_WORDS = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3) + (0,) * 12
 _SEARCHES_BEFORE_INDEX = 100  # a search takes 0.02 to 3 ms
-_MAX_BYTES = 1 << 26  # of a blob; a distribution kernel's has 5 to 10 MB
+MAX_BYTES = 1 << 26  # of a blob; a distribution kernel's has 5 to 10 MB
 
 
 class BtfImage:
@@ -198,7 +198,7 @@ def parse_module(data: bytes, base: BtfImage) -> ModuleImage | None:
 
 def parse(data: bytes, trusted: bool = False) -> BtfImage | None:
     """The image in a BTF blob; None if it is not valid. `trusted`: it comes from the kernel, libbpf may walk it."""
-    if len(data) < _HEADER.size or len(data) > _MAX_BYTES:
+    if len(data) < _HEADER.size or len(data) > MAX_BYTES:
         return None
     magic, version, _, header, types_at, types_size, strings_at, strings_size = _HEADER.unpack_from(data)
     if magic != _MAGIC or version != 1 or header < _HEADER.size or sys.byteorder != "little":

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from bpftrace_py import messages
 from bpftrace_py.config import Config
+from bpftrace_py.diagnostics import host_error
 
 KERNEL_DIRECTORY = "/bpftrace-py/kernel"  # of virtual files: nothing is there on the disk
 COMPILER_DIRECTORY = "/bpftrace-py/compiler"
@@ -158,6 +160,9 @@ def kernel_tree(config: Config) -> tuple[str, str] | None:
     for source in (build, os.path.join(os.path.dirname(build), "source"), common):
         if os.path.isfile(f"{source}/include/linux/kconfig.h"):
             return source, build
+    if config.kernel_source is not None:
+        expected = "a directory with a kernel's source or headers (include/linux/kconfig.h is not there)"
+        raise host_error(messages.BAD_VARIABLE, name="BPFTRACE_KERNEL_SOURCE", text=build, expected=expected)
     return None
 
 

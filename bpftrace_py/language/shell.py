@@ -24,6 +24,7 @@ program that is given a value and evaluates it, unknown to the lists below, cann
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 
@@ -65,6 +66,8 @@ _WRAPPERS: dict[str, tuple[str, int]] = {
     "stdbuf": ("ioe", 0), "sudo": ("ugpChRTD", 0), "taskset": ("", 1), "timeout": ("sk", 1), "xargs": ("IELnPsad", 0),
 }  # fmt: skip
 
+_MOST_NESTED = 40  # parentheses, and commands that run one another
+
 _WORD_ENDS = " \t\n;&|()<>"
 _TEXT = "\0text"
 _NUMBER = "0"
@@ -73,12 +76,16 @@ _NUMBER = "0"
 class _Word:
     """One word of a command: its letters without quotes, and whether it has a hole or an expansion."""
 
-    __slots__ = ("text", "hole", "expansion", "literal_before_hole")
+    __slots__ = ("pieces", "hole", "expansion", "literal_before_hole")
 
     def __init__(self) -> None:
-        self.text = ""
+        self.pieces: list[str] = []
         self.hole = self.expansion = False
         self.literal_before_hole = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
 
     @property
     def name(self) -> str:
@@ -126,6 +133,7 @@ class _Scanner:
     def __init__(self, symbols: list[str]) -> None:
         self._symbols = symbols
         self._at = 0
+        self._depth = 0  # of parentheses
         self.references: list[str] = []
         self.commands: list[list[_Word]] = []
 
@@ -170,11 +178,15 @@ class _Scanner:
                     words.append(word)
 
     def _parenthesis(self) -> None:
+        self._depth += 1
+        if self._depth > _MOST_NESTED:
+            raise Refused("its parentheses are nested too deeply")
         if self._peek() == "(":
             self._at += 1
             self._arithmetic()
         else:
             self.commands_until(")")
+        self._depth -= 1
 
     def _comment(self) -> None:
         while self._peek() not in ("", "\n"):
@@ -203,7 +215,7 @@ class _Scanner:
             elif symbol in "\\$`":
                 self._special(word, quoted=False)
             else:
-                word.text += symbol
+                word.pieces.append(symbol)
                 self._at += 1
         return word
 
@@ -221,7 +233,7 @@ class _Scanner:
                 self._note_hole(word)
                 self._hole("'\"", "\"'")
             else:
-                word.text += symbol
+                word.pieces.append(symbol)
                 self._at += 1
         self._at += 1
 
@@ -236,7 +248,7 @@ class _Scanner:
             elif symbol in "\\$`":
                 self._special(word, quoted=True)
             else:
-                word.text += symbol
+                word.pieces.append(symbol)
                 self._at += 1
         self._at += 1
 
@@ -249,8 +261,8 @@ class _Scanner:
             raise Refused(f"`{symbol}` stands before it")
         if symbol == "\\":
             if quoted and following not in ("$", "`", '"', "\\", "\n"):
-                word.text += symbol
-            word.text += "" if following == "\n" else following
+                word.pieces.append(symbol)
+            word.pieces.append("" if following == "\n" else following)
             self._at += 2
             return
         word.expansion = True
@@ -283,21 +295,24 @@ class _Scanner:
         self._at += 1
 
 
-def _check_command(words: list[_Word]) -> None:
+def _check_command(words: list[_Word], wrappers: int = 0) -> None:
     """Refuse a simple command that would evaluate a value again, in a script that has text holes."""
-    while words and (words[0].is_assignment or (words[0].text in _RESERVED and not words[0].hole)):
-        _check_assignment(words[0])
-        words = words[1:]
-    if not words:
+    first = 0
+    while first < len(words) and (words[first].is_assignment or (words[first].text in _RESERVED and not words[first].hole)):
+        _check_assignment(words[first])
+        first += 1
+    if first == len(words):
         return
-    command, arguments = words[0], words[1:]
+    command, arguments = words[first], words[first + 1 :]
     if command.hole:
         raise Refused("it would choose which command is run")
     if command.expansion:
         raise Refused(f"the command `{command.text}...` is not known before it is run")
     name = command.name
     if name in _WRAPPERS:
-        _check_command(_wrapped(name, arguments))
+        if wrappers > _MOST_NESTED:
+            raise Refused("too many commands run one another")
+        _check_command(_wrapped(name, arguments), wrappers + 1)
     elif name in _EVALUATORS:
         raise Refused(f"`{name}` may evaluate it as code")
     elif name in _INTERPRETERS:
@@ -330,22 +345,22 @@ def _check_arguments(name: str, arguments: list[_Word]) -> None:
 def _wrapped(name: str, arguments: list[_Word]) -> list[_Word]:
     """The words of the command that a wrapper such as `timeout 5 COMMAND...` runs."""
     with_value, operands = _WRAPPERS[name]
-    rest = list(arguments)
+    rest = deque(arguments)
     while rest:
         word = rest[0]
         if word.text.startswith("-") and not word.hole and not word.expansion:
-            rest.pop(0)
+            rest.popleft()
             if name in ("env", "sudo", "flock") and (word.text.startswith(("-S", "--split", "-c", "--command", "-s", "-i"))):
                 raise Refused(f"`{name} {word.text}` may evaluate it as code")
             if word.text == "--":
                 break
             if len(word.text) == 2 and word.text[1] in with_value and rest:
-                rest.pop(0)
+                rest.popleft()
         elif word.is_assignment:
-            _check_assignment(rest.pop(0))
+            _check_assignment(rest.popleft())
         elif operands:
             operands -= 1
-            rest.pop(0)
+            rest.popleft()
         else:
             break
-    return rest[operands:]
+    return list(rest)[operands:]

@@ -98,7 +98,7 @@ def _lines(name: bytes, script_map: ScriptMap, arranged: list[Element], texts: T
             # One text, encoded at the end: formatting bytes takes longer.
             start = name.decode()
             return ["\n".join([f"{start}[{part}]: {number}" for (part,), number in arranged]).encode()]
-        show_part = texts.key(keys[0])
+        show_part = _key_text(keys[0], texts)
         return [b"%s[%s]: %s" % (name, show_part(key[0]), show(item)) for key, item in arranged]
     show_key = _key_printer(name, keys, texts)
     return [b"%s: %s" % (show_key(key), show(item)) for key, item in arranged]
@@ -107,10 +107,18 @@ def _lines(name: bytes, script_map: ScriptMap, arranged: list[Element], texts: T
 def _key_printer(name: bytes, keys: tuple[Type, ...], texts: Texts) -> Callable[[tuple[Value, ...]], bytes]:
     if not keys:
         return lambda key: name
-    parts = [texts.key(key) for key in keys]
+    parts = [_key_text(key, texts) for key in keys]
     return lambda key: b"%s[%s]" % (
         name, b", ".join([show(part) for show, part in zip(parts, key, strict=True)])
     )
+
+
+def _key_text(type: Type, texts: Texts) -> Callable[[Value], bytes]:
+    """The printer of one part of a key. The guide shows an empty line behind the frames of a `perf` stack."""
+    show = texts.key(type)
+    if isinstance(type, types.StackType) and type.mode == "perf":
+        return lambda value: text + b"\n" if (text := show(value)) else text
+    return show
 
 
 def key_texts(script_map: ScriptMap, texts: Texts) -> Callable[[tuple[Value, ...]], list[bytes]]:
@@ -130,6 +138,9 @@ def divided(type: Type, divisor: int) -> Callable[[Value], Value] | None:
         return lambda value: tuple(
             [part(item) if part else item for part, item in zip(parts, value, strict=True)]
         )
+    if isinstance(type, types.ArrayType):
+        part = divided(type.element, divisor)
+        return (lambda value: tuple([part(item) for item in value])) if part else None
     return None
 
 

@@ -122,6 +122,10 @@ def cut_string(raw: bytes) -> bytes:
     return text if text or raw[:8] != late_strings.MARK else late_strings.read(raw)
 
 
+def _cut_copied(raw: bytes) -> bytes:
+    return raw.split(b"\0", 1)[0]
+
+
 def _cut_buffer(raw: bytes) -> bytes:
     # The length is what the kernel counted; a damaged one finds the end of the bytes.
     return raw[4 : 4 + _length(raw)[0]]
@@ -130,13 +134,14 @@ def _cut_buffer(raw: bytes) -> bytes:
 _length = struct.Struct("=I").unpack_from
 
 
-def item_decoder(type: Type, fields: Fields | None = None) -> Callable[[Any], Value] | None:
+def item_decoder(type: Type, fields: Fields | None = None, copied: bool = False) -> Callable[[Any], Value] | None:
     """What makes the Python value of a `struct` item; None where the item is the value.
 
-    A record whose fields are not in `fields` is decoded to its bytes.
+    A record whose fields are not in `fields` is decoded to its bytes. `copied`: the bytes are a copy of memory of the
+    traced, as in records and arrays, so that what looks like a mark of ours (`late_strings`) is none.
     """
     if isinstance(type, types.StringType):
-        return cut_string
+        return _cut_copied if copied else cut_string
     if isinstance(type, types.BufferType):
         return _cut_buffer
     if isinstance(type, types.UsymType) or (isinstance(type, types.StackType) and type.user):
@@ -146,18 +151,20 @@ def item_decoder(type: Type, fields: Fields | None = None) -> Callable[[Any], Va
     if isinstance(type, (types.AvgType, types.StatsType)):
         return struct.Struct("=Qq" if type.signed else "=QQ").unpack
     if isinstance(type, types.TupleType):
-        return _sequence_decoder(struct_layout(type.elements), type.elements, fields)
+        return _sequence_decoder(struct_layout(type.elements), type.elements, fields, copied)
     if isinstance(type, types.ArrayType):
         elements = (type.element,) * type.count
-        return _sequence_decoder("=" + struct_code(type.element) * type.count, elements, fields)
+        return _sequence_decoder("=" + struct_code(type.element) * type.count, elements, fields, copied=True)
     if isinstance(type, RecordType) and fields and type.name in fields:
         return _record_decoder(fields[type.name], fields)
     return None
 
 
-def _sequence_decoder(layout: str, elements: tuple[Type, ...], fields: Fields | None) -> Callable[[bytes], Value]:
+def _sequence_decoder(
+    layout: str, elements: tuple[Type, ...], fields: Fields | None, copied: bool = False
+) -> Callable[[bytes], Value]:
     unpack = struct.Struct(layout).unpack
-    decoders = [item_decoder(element, fields) for element in elements]
+    decoders = [item_decoder(element, fields, copied) for element in elements]
     if not any(decoders):
         return unpack
     return lambda raw: tuple(
@@ -170,7 +177,7 @@ def _record_decoder(members: tuple[Field, ...], fields: Fields) -> Callable[[byt
     for member in members:
         needed = max(needed, member.offset + member.type.size)
         unpack_from = struct.Struct("=" + struct_code(member.type)).unpack_from
-        decode = item_decoder(member.type, fields) or _same
+        decode = item_decoder(member.type, fields, copied=True) or _same
         if member.bitfield:
             decode = _bits(member.bitfield.shift, (1 << member.bitfield.width) - 1)
         steps.append((unpack_from, member.offset, decode))
@@ -305,6 +312,8 @@ class Texts:
         """The printer of a map key's part, in which pointers are hexadecimal."""
         if isinstance(type, types.PointerType):
             return lambda value: b"0x%x" % value
+        if isinstance(type, RecordType):
+            return self._record(type, KEY_INDENT, b"{%s}", b",", b"=")
         return self.of(type, KEY_INDENT)
 
     def is_named(self, type: Type) -> bool:
@@ -343,13 +352,20 @@ class Texts:
 
         return text
 
-    def _record(self, type: RecordType, indent: int) -> Text:
+    def _record(
+        self, type: RecordType, indent: int, around: bytes = b"{ %s }", between: bytes = b", ", equals: bytes = b" = "
+    ) -> Text:
         if type.name not in self.fields:
             return buffer_text
         members = self.fields[type.name]
-        names = [b".%s = " % encode(member.name) for member in members]
-        texts = [self.of(member.type, indent) for member in members]
-        return lambda value: b"{ %s }" % b", ".join(
+        names = [b".%s%s" % (encode(member.name), equals) for member in members]
+        texts = [
+            self._record(member.type, indent, around, between, equals)
+            if isinstance(member.type, RecordType)
+            else self.of(member.type, indent)
+            for member in members
+        ]
+        return lambda value: around % between.join(
             [name + text(part) for name, text, part in zip(names, texts, value, strict=True)]
         )
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from bpftrace_py.symbols.file_reader import ElfError, FileReader
+
 _MAGIC = b"glibc-ld.so.cache1.1"
 _OLD_MAGIC = b"ld.so-1.7.0\0"
 _LARGEST = 64 << 20  # bytes
+_LONGEST = 4096  # of a path
 _HEADER = struct.Struct("=20sII20x")
 _ENTRY = struct.Struct("=iIIIQ")
 # The part of an entry's flags that tells the ABI: libraries of 32 bits are in the same cache.
@@ -21,9 +24,10 @@ _I386_ON_X86_64 = 0x0000
 def libraries(root: str = "") -> Iterator[tuple[str, str]]:
     """The (file name, path) of each library, the one that the linker prefers first; 64-bit ones before others."""
     try:
-        with open(f"{root}/etc/ld.so.cache", "rb") as file:
-            data = file.read(_LARGEST)
-    except OSError:
+        file = FileReader(f"{root}/etc/ld.so.cache")
+        data = file.read_at(0, min(file.length, _LARGEST))
+        file.close()
+    except ElfError:
         return
     start = 0
     if data.startswith(_OLD_MAGIC) and len(data) >= 16:
@@ -41,5 +45,5 @@ def libraries(root: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _text(data: bytes, at: int) -> str:
-    end = data.find(b"\0", at)
+    end = data.find(b"\0", at, at + _LONGEST)  # a container's cache may claim anything
     return data[at : max(at, end)].decode("utf-8", "surrogateescape")

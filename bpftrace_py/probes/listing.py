@@ -4,7 +4,7 @@ A search is one or more attach points, parts of them, or a word:
 
     (none)                  what the kernel has; with -p what the process has
     *nanosleep*             events and kernel functions whose name matches
-    nanosleep               as *nanosleep*
+    nanosleep               as *nanosleep*, and the tracepoints of categories with such a name
     tracepoint              all of a type
     t:sched:*wake*          an attach point with wildcards, the type's too (`*:sched:*wake*`)
     ./program               functions and static probes of a file
@@ -89,6 +89,9 @@ def _list_word(word: str, host: Host, config: Config, verbose: bool) -> Iterator
         return
     pattern = word if has_wildcard(word) else f"*{word}*"
     for name in _OF_KERNEL if config.pid is None else (*_OF_KERNEL, *_OF_FILES):
+        if name == "tracepoint" and pattern != word:
+            yield from _tracepoint_lines((e for e in host.tracepoint_events() if word in e[0] or word in e[1]), host, verbose)
+            continue
         rest = [pattern] if name in _OF_KERNEL else ["*", pattern]
         yield from _LISTERS[name](probe_types.PROBE_TYPES[name], rest, host, config, verbose)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from bpftrace_py import messages
 from bpftrace_py.codegen import unit
-from bpftrace_py.diagnostics import CompileError, Diagnostic, Message, Severity
+from bpftrace_py.diagnostics import Diagnostic, Message, Severity
 from bpftrace_py.output.values import Value, encode
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
@@ -30,21 +31,8 @@ def warning(message: Message, *, hint: str | None = None, **values: object) -> D
 
 
 def plan_systems(table: Sequence[unit.Action]) -> dict[unit.System, ShellCommand]:
-    """The shell commands of all `system()` in a unit. Raises `CompileError` for those that cannot be made safe."""
-    from bpftrace_py.language.shell import Refused
-
-    commands, refused = {}, []
-    for action in table:
-        if isinstance(action, unit.System):
-            try:
-                commands[action] = ShellCommand(action)
-            except Refused as error:
-                message = messages.UNSAFE_SYSTEM
-                text = message.template.format(line=action.line, reason=error.reason)
-                refused.append(Diagnostic(Severity.ERROR, message.code, text, hint=error.hint))
-    if refused:
-        raise CompileError(refused)
-    return commands
+    """The shell commands of all `system()` in a unit. Analysis has refused those that cannot be made safe."""
+    return {action: ShellCommand(action) for action in table if isinstance(action, unit.System)}
 
 
 class ShellCommand:
@@ -52,22 +40,10 @@ class ShellCommand:
 
     def __init__(self, action: unit.System) -> None:
         from bpftrace_py.language import shell
-        from bpftrace_py.output.printf import INTEGER, check_format
+        from bpftrace_py.output.shell_command import command_pieces
 
-        pieces: list[str | shell.Hole] = []
-        self._is_text: list[bool] = []
-        at = 0
-        for conversion in check_format(action.format, len(action.arguments)):
-            pieces.append(action.format[at : conversion.start])
-            at = conversion.end
-            if conversion.takes is None:
-                pieces.append("%" if conversion.letter == "%" else action.format[conversion.start : conversion.end])
-                continue
-            # %c of an integer can be any byte, a quote or a semicolon.
-            is_text = conversion.takes != INTEGER or conversion.letter == "c"
-            pieces.append(shell.Hole.TEXT if is_text else shell.Hole.NUMBER)
-            self._is_text.append(is_text)
-        pieces.append(action.format[at:])
+        pieces = command_pieces(action.format, len(action.arguments))
+        self._is_text = [piece is shell.Hole.TEXT for piece in pieces if isinstance(piece, shell.Hole)]
         self._references = [encode(reference) for reference in shell.plan(pieces)]
         self.has_text = bool(self._references)  # of what is traced
         self._prologue = encode(shell.prologue(len(self._references)))
@@ -101,6 +77,7 @@ class SessionActions:
         self._stopping = stopping
         self._stopped_at: float | None = None  # when a command was first told so
         self.not_run = 0
+        self._running: subprocess.Popen[bytes] | None = None
         self._warn = warn
         self._script_maps = {script_map.name: script_map for script_map in program.maps}
         self._commands = commands
@@ -193,19 +170,31 @@ class SessionActions:
             self._warn(warning(messages.SYSTEM_FAILED, line=action.line, reason=reason[:1].lower() + reason[1:]))
             return self._stopping()
         assert process.stdout
+        self._running = process
         try:
             self._collect(process, self._commands[action].has_text)
             if self._stopping():
-                process.terminate()
+                self.end_command(signal.SIGTERM)
             process.wait(_TERMINATED if self._stopping() else None)
         except subprocess.TimeoutExpired:
-            process.kill()
+            self.end_command(signal.SIGKILL)
         finally:
+            self._running = None
             process.stdout.close()
             if process.poll() is None:
                 process.kill()
             process.wait()
         return self._stopping()
+
+    def end_command(self, number: int) -> None:
+        """Send a signal to the command that is running, if any, and to what it has started."""
+        process = self._running
+        if process is not None and process.poll() is None:
+            from bpftrace_py.runtime.child import descendants, signal_each
+
+            others = descendants(process.pid)
+            process.send_signal(number)
+            signal_each(others, number)
 
     def _has_time(self) -> bool:
         if not self._stopping():
@@ -236,12 +225,12 @@ class SessionActions:
             parts.append(part)
             ended = bool(ready) and not part
             # What a command left in the background may keep its output open for ever.
-            ended = ended or (not ready and (self._stopping() or process.poll() is not None))
+            ended = ended or (not ready and (self._stopping() or process.poll() is not None)) or not self._has_time()
             if parts and (ended or not ready or len(parts) >= _ONE_EVENT // _CHUNK):
                 content = b"".join(parts)
                 parts.clear()
                 if content:
                     self._output.system(content, traced)
                     self._output.writer.settle()
-            if ended or (part and self._stopping()):
+            if ended:
                 return

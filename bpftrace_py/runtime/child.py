@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import HostError, host_error
@@ -101,8 +102,10 @@ class Child:
         """
         if self._stopped and not self.ended:
             self._process.kill()  # it has not run yet: it cannot have anything to clean up
-        elif not (self._signalled and self._ends_soon()):
+        elif not (self._signalled and self._ends_soon()) and not self.ended:
+            others = descendants(self.pid)
             self._process.terminate()
+            signal_each(others, signal.SIGTERM)
             if not self._ends_soon():
                 self._process.kill()
         self._process.wait()
@@ -115,6 +118,30 @@ class Child:
         while not self.ended and time.monotonic() < deadline:
             time.sleep(0.01)
         return self.ended
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs: a shell that is ended does not end what it runs."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except (OSError, IndexError):
+                continue  # it has gone
+            children.setdefault(parent, []).append(int(name))
+    found = list(children.get(pid, ()))
+    for child in found:
+        found += children.get(child, ())
+    return found
+
+
+def signal_each(pids: list[int], number: int) -> None:
+    """Send a signal to each that is still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def open_process(pid: int) -> int:

@@ -73,15 +73,17 @@ class StopFlag:
 
 
 class Signals:
-    """While it is entered, the first SIGINT, SIGTERM or SIGHUP sets the flag; a second one ends the process at once.
+    """While it is entered, the first SIGINT, SIGTERM or SIGHUP sets the flag; a second one ends the process at once,
+    after `at_once` has done what the kernel will not do.
 
     For the main thread only. `received` is the first signal's number. At the sudden end the kernel takes back everything
     that is attached, and kills the command of `-c` (see `child.py`).
     """
 
-    def __init__(self, flag: StopFlag, on_signal: Callable[[int], None]) -> None:
+    def __init__(self, flag: StopFlag, on_signal: Callable[[int], None], at_once: Callable[[], None]) -> None:
         self._flag = flag
         self._on_signal = on_signal
+        self._at_once = at_once
         self.received: int | None = None
         self._before: list[tuple[int, Any]] = []
         self._wakeup_before = -1
@@ -97,7 +99,10 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            os._exit(128 + number)
+            try:
+                self._at_once()
+            finally:
+                os._exit(128 + number)
         self.received = number
         self._flag.set("signal")
         self._on_signal(number)

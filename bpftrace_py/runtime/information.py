@@ -58,6 +58,7 @@ def information() -> str:
     from bpftrace_py.runtime.features import Features
     from bpftrace_py.version import __version__
 
+    features = Features()
     system = os.uname()
     lines = [
         "System",
@@ -69,9 +70,9 @@ def information() -> str:
         f"  Python: {platform.python_version()} ({sys.executable})",
         f"  BCC: {_bcc_version()}",
         "",
-        "Kernel features",
+        "Kernel features" if features.privileged else "Kernel features (as far as this user may see: root sees more)",
     ]
-    lines += [f"  {name}: {'yes' if answer else 'no'}" for name, answer in Features().table().items()]
+    lines += [f"  {name}: {'yes' if answer else 'no'}" for name, answer in features.table().items()]
     return "\n".join(lines) + "\n"
 
 

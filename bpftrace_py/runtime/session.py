@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import struct
 import time
 from collections.abc import Callable
@@ -330,6 +331,11 @@ class Session:
         """Every map, by name. One without elements leaves its empty line, as bpftrace does."""
         for script_map in sorted(self.unit.maps, key=lambda script_map: script_map.name):
             self.output.map(script_map, self.maps.read(script_map.name))
+
+    def abandon(self) -> None:
+        """What must be done before this process ends at once; the kernel takes back all else."""
+        if hasattr(self, "actions"):
+            self.actions.end_command(signal.SIGKILL)
 
     def close(self) -> None:
         """Give everything back, in the reverse order. A second call does nothing."""

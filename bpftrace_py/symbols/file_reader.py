@@ -108,6 +108,8 @@ def identity(status: os.stat_result) -> tuple[int, ...]:
 def _open_regular(path: str) -> int:
     """Open for reading; neither a FIFO nor a device may make us wait or do something."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening alone may do something: a watchdog starts
+            raise ElfError("it is not a file")
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise ElfError(f"it cannot be opened: {error.strerror}") from None

@@ -46,6 +46,7 @@ class Resolver:
         self.user_stacks = StackReader(user_stack)
         self._probe_names = probe_names
         self._function_names = function_names
+        self._shown_functions: dict[int, str] = {}
         self._demangle = demangle
         self._users: UserSymbols | None = None
         self._stack_texts: dict[tuple[StackType, int, int], tuple[int, str]] = {}
@@ -188,7 +189,16 @@ class Resolver:
         return self._probe_names[index] if 0 <= index < len(self._probe_names) else ""
 
     def function_name(self, index: int) -> str:
-        return self._function_names[index] if 0 <= index < len(self._function_names) else ""
+        """As in C++, if it is such a function."""
+        known = self._shown_functions.get(index)
+        if known is None:
+            known = self._function_names[index] if 0 <= index < len(self._function_names) else ""
+            if self._demangle and known.startswith("_Z"):
+                from bpftrace_py.symbols.demangle import demangle
+
+                known = demangle(known) or known
+            self._shown_functions[index] = known
+        return known
 
 
 def _hexadecimal(address: int) -> str:

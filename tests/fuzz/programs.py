@@ -150,10 +150,12 @@ class ProgramText:
     def __init__(self, rng: random.Random, *, probes: tuple[str, ...] = ()) -> None:
         self._rng = rng
         self.config = Config(
-            strlen=self._pick(STRLENS), map_keys_max=self._pick((4096, 4096, 1, 10, 100_000)), parameters=PARAMETERS,
-            helper_errors=self._pick((0,) * 8 + (1, 2)), ring_bytes=1 << 18, stack_mode=self._pick(("bpftrace", "bpftrace", "perf")),
+            strlen=self._pick(STRLENS), map_keys_max=self._pick((4096, 1000, 1, 10)), parameters=PARAMETERS,
+            helper_errors=self._pick((0,) * 8 + (1, 2)), ring_bytes=1 << 15, stack_mode=self._pick(("bpftrace", "bpftrace", "perf")),
         )  # fmt: skip
-        self.acts = False  # a program that signals what it traces, or starts commands, is loaded but must not be attached
+        self.acts = (
+            False  # a program that signals what it traces, or starts commands, is loaded but must not be attached
+        )
         self._records: list[T] = []
         self._maps: dict[str, tuple[tuple[T, ...], T | str]] = {}
         self._scope = Scope("BEGIN")
@@ -264,7 +266,21 @@ class ProgramText:
         if roll == 13:
             return T("array", parts=(T("int", 1, False),), count=self._pick((4, 16, 8)))
         if roll == 14:
-            kind = self._pick(("kstack", "ustack", "ksym", "usym", "inet", "mac", "username", "probe", "strftime", "strerror", "cgroup_path"))
+            kind = self._pick(
+                (
+                    "kstack",
+                    "ustack",
+                    "ksym",
+                    "usym",
+                    "inet",
+                    "mac",
+                    "username",
+                    "probe",
+                    "strftime",
+                    "strerror",
+                    "cgroup_path",
+                )
+            )
             return T(kind, name=self._pick(("", "perf, ", "bpftrace, ")) if kind.endswith("stack") else "")
         if roll == 15:
             return T("buffer")
@@ -538,7 +554,11 @@ class ProgramText:
                 member = self._number(0, len(record.parts) - 1)
                 text, type_ = f"{text}->{record.names[member]}", record.parts[member]
             elif type_.kind == "array":
-                index = self._number(0, type_.count - 1) if self._chance(0.6) else self._pick(("pid", "cpu", "rand", "-cpu"))
+                index = (
+                    self._number(0, type_.count - 1)
+                    if self._chance(0.6)
+                    else self._pick(("pid", "cpu", "rand", "-cpu"))
+                )
                 text, type_ = f"{text}[{index}]", type_.parts[0]
             elif type_.kind == "pointer" and self._chance(0.5):
                 text, type_ = f"*({text})", type_.parts[0]
@@ -692,13 +712,24 @@ class ProgramText:
         )
 
     def action(self, depth: int) -> str:
-        options = ['time("%H:%M\\n");', "time();", f"join({self._simple_int()}, \",\");", "join(curtask);", "exit();", "return;"]
+        options = [
+            'time("%H:%M\\n");',
+            "time();",
+            f'join({self._simple_int()}, ",");',
+            "join(curtask);",
+            "exit();",
+            "return;",
+        ]
         if self._scope.whiles:
             options += ["break;", "continue;"] * 3
         if self._chance(0.2):
             self.acts = True
             number, text = self.expression(self._pick(INTEGERS), 1), self.expression(STR, 1)
-            options += [f'system("true %d %s", {number}, {text});', f'cat("/proc/%d/%s", {number}, {text});', 'system("true");']
+            options += [
+                f'system("true %d %s", {number}, {text});',
+                f'cat("/proc/%d/%s", {number}, {text});',
+                'system("true");',
+            ]
             if self._scope.probe not in ("BEGIN", "END"):
                 options += ['signal("CONT");', f"signal({self._simple_int()});"]
         return self._pick(options)
@@ -785,11 +816,23 @@ class ProgramText:
         return self._enter(f"rawtracepoint:{name}", numbered=("arg0", "arg1", "arg2"))
 
     def probe_timer(self) -> str:
-        specs = ("interval:ms:50", "interval:hz:20", "profile:hz:99", "profile:us:900", "i:s:1", "profile:hz:49, interval:s:1")
+        specs = (
+            "interval:ms:50",
+            "interval:hz:20",
+            "profile:hz:99",
+            "profile:us:900",
+            "i:s:1",
+            "profile:hz:49, interval:s:1",
+        )
         return self._enter(self._pick(specs), registers=True)
 
     def probe_software(self) -> str:
-        specs = ("software:cpu-clock:1000000", "software:faults:10", "s:cs:5", "hardware:cycles:1000000, software:page-faults:100")
+        specs = (
+            "software:cpu-clock:1000000",
+            "software:faults:10",
+            "s:cs:5",
+            "hardware:cycles:1000000, software:page-faults:100",
+        )
         return self._enter(self._pick(specs), registers=True)
 
     def probe_function(self) -> str:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.live
 PROGRAMS = int(os.environ.get("FUZZ_PROGRAMS", "200"))
 FIRST = int(os.environ.get("FUZZ_SEED", "0"))
 SHRUNK = PROGRAMS // 20  # programs that hypothesis chooses: it is slower, but makes a counterexample small
-OLDER, ATTACHED = 5, 8  # one program in so many is loaded as on an older kernel; attached and run
+OLDER, ATTACHED = 8, 20  # one program in so many is loaded as on an older kernel; attached and run
 
 
 class OlderFeatures(Features):
@@ -113,8 +113,13 @@ def test_any(program: ProgramText):
     check(program, 1)
 
 
+_PART = '(((uint8[8])(uint64)$i, *(struct q *)tid, *(struct q *)curtask, (uint64 *)curtask, buf(0, cpu)), buf("abc", 32), pton("::1"), cgroup)'
+_ELEMENT = f"@d[comm, (uint32)$i, *(struct r *)curtask, %s, {_PART}, $i, str(7), $i]"
+_NESTED = _ELEMENT % (_ELEMENT % (_ELEMENT % 1))
+
 # What the generator found, made small, and the limits that are known to be narrow.
 FOUND = {
+    "many addresses in a loop": f"struct r {{ long a; short b[2]; }}; struct q {{ long *a; }}; BEGIN {{ $i = 0; while ($i < 1000) {{ $i++; while (rand) {{ {_NESTED} <<= 7; }} }} }}",
     "index of an array on the stack": "BEGIN { $a = (uint8[8])(uint64)nsecs; print($a[rand]); }",
     "index of an array in a map": 'BEGIN { @a[1] = pton("127.0.0.1"); print(@a[1][rand % 5]); }',
     "index that the compiler knows to be small": "BEGIN { $t = 6 / @e; print(((uint8[8])(uint64)nsecs)[$t & 7]); @e = 1; }",

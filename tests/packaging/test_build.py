@@ -73,12 +73,30 @@ def test_wheel_does_not_require_the_other_bcc(built):
     assert "bcc" not in required
 
 
-def test_sdist_has_the_tests_but_nothing_generated(built):
+def test_sdist_has_all_that_a_checkout_has_but_nothing_generated(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "README.md", "Makefile", "scripts/setup", "tests/conftest.py", "bin/bpftrace-py"} <= names
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml"} <= names
+    assert {"scripts/setup", "tests/conftest.py", "bin/bpftrace-py", "docs/bpftrace-py.1"} <= names
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    assert {name for name in tracked if name and not name.startswith(".") and (ROOT / name).exists()} <= names
     assert "bpftrace_py/syntax/_parsetab.py" not in names
+    assert not any("__pycache__" in name for name in names)
+
+
+def test_metadata_is_complete(built):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = message_from_bytes(archive.read(f"bpftrace_py-{__version__}.dist-info/METADATA"))
+        assert f"bpftrace_py-{__version__}.dist-info/LICENSE" in {
+            n.replace("licenses/", "") for n in archive.namelist()
+        }
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "Apache" in (metadata["License"] or metadata["License-Expression"])
+    assert set(metadata.get_all("Provides-Extra")) >= {"prometheus", "pandas", "dev"}
+    assert metadata["Summary"] and metadata["Keywords"] and metadata.get_payload().startswith("# bpftrace-py")
+    assert len(metadata.get_all("Classifier")) >= 8
 
 
 def test_installed_wheel_gives_a_command(built, borrowing, tmp_path):

@@ -220,7 +220,8 @@ def test_uretprobe(features):
             assert hits(result)[0] == 3
 
 
-def test_a_uprobe_of_one_process_sees_all_its_threads_and_no_other_process():
+@pytest.mark.parametrize("features", WAYS)
+def test_a_uprobe_of_one_process_sees_all_its_threads_and_no_other_process(features):
     child = (
         "import ctypes, threading, sys\n"
         "libc = ctypes.CDLL(None)\n"
@@ -230,7 +231,7 @@ def test_a_uprobe_of_one_process_sees_all_its_threads_and_no_other_process():
     )
     with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         target = uprobe("getsid", pid=process.pid)
-        with loaded(unit(PLAIN, program("count", target, kind="kprobe"))) as result, attach(result) as attached:
+        with loaded(unit(PLAIN, program("count", target, kind="kprobe")), features) as result, attach(result) as attached:
             assert attached.failures == []
             process.stdin.write(b"go\n")
             process.stdin.flush()

@@ -80,14 +80,23 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> object:
         ("bpftrace-py -l tracepoint:sched:sched_process_for", r"sched_process_fork"),
         ("bpftrace-py -l 'tracepoint:sched:sched_process_for", r"'tracepoint:sched:sched_process_fork"),
         ("bpftrace-py -e 'tracepoint:sched:sched_process_for", r"'tracepoint:sched:sched_process_fork"),
-        ("bpftrace-py -e 'BEGIN { exit(); } tracepoint:sched:sched_process_for", r"exit\(\); } tracepoint:sched:sched_process_fork"),
+        (
+            "bpftrace-py -e 'BEGIN { exit(); } tracepoint:sched:sched_process_for",
+            r"exit\(\); } tracepoint:sched:sched_process_fork",
+        ),
         ("bpftrace-py -e 'rawtr", r"'rawtracepoint:"),
         ("bpftrace-py --usdt", r"--usdt-file-activation"),
         ("bpftrace-py -B fu", r"-B full"),
         ("bpftrace-py -f js", r"-f json"),
+        ("bpftrace-py -f fla", r"-f flamegraph"),
+        ("bpftrace-py --export pro", r"--export prometheus:"),
+        ("bpftrace-py -I sub", r"-I subdirectory/"),
+        ("bpftrace-py -p 99999999", r"-p 99999999"),
+        ("bpftrace-py -c hostna", r"-c hostna\x07?me"),  # the bell: there may be several that begin so
     ],
 )
-def test_completion(shell: Shell, typed: str, completed: str) -> None:
+def test_completion(shell: Shell, typed: str, completed: str, tmp_path: Path) -> None:
+    (tmp_path / "subdirectory").mkdir()
     shell.complete(typed, completed)
 
 

@@ -37,7 +37,7 @@ def documents() -> dict[str, Any]:
 
 
 def test_the_script_makes_its_metrics() -> None:
-    with serving("-q", "-B", "full", str(SCRIPT)) as (session, url):
+    with serving("-B", "full", str(SCRIPT)) as (session, url):
         for _ in range(3):
             subprocess.run(["/bin/sh", "-c", "kill -CONT $$; exec true"], check=True)
         page = get(url)

@@ -14,7 +14,13 @@ SIGNED = [
     (MIN, -1, MIN, 0), (MIN, 1, MIN, 0), (MIN, MIN, 1, 0), (MAX, -1, -MAX, 0), (MAX, MIN, 0, MAX), (-1, MAX, 0, -1), (MIN, 0, 0, MIN),
 ]  # fmt: skip
 # the same, as uint64
-UNSIGNED = [(10, 3, 3, 1), (10, 0, 0, 10), ((1 << 64) - 1, 0, 0, (1 << 64) - 1), ((1 << 64) - 1, 10, (1 << 64) // 10, 5), (0, 0, 0, 0)]
+UNSIGNED = [
+    (10, 3, 3, 1),
+    (10, 0, 0, 10),
+    ((1 << 64) - 1, 0, 0, (1 << 64) - 1),
+    ((1 << 64) - 1, 10, (1 << 64) // 10, 5),
+    (0, 0, 0, 0),
+]
 
 
 def written(number: int) -> str:
@@ -29,19 +35,23 @@ def quotients(programs: list[str]) -> list[str]:
 
 
 def test_signed_numbers_that_the_compiler_knows():
-    printed = quotients([f'$a = {written(a)}; $b = {written(b)}; printf("= %d %d\\n", $a / $b, $a % $b);' for a, b, _, _ in SIGNED])
+    printed = quotients(
+        [f'$a = {written(a)}; $b = {written(b)}; printf("= %d %d\\n", $a / $b, $a % $b);' for a, b, _, _ in SIGNED]
+    )
     assert printed == [f"= {q} {r}" for _, _, q, r in SIGNED]
 
 
 def test_signed_numbers_in_maps():
-    printed = quotients([f'@a = {written(a)}; @b = {written(b)}; printf("= %d %d\\n", @a / @b, @a % @b);' for a, b, _, _ in SIGNED])
+    printed = quotients(
+        [f'@a = {written(a)}; @b = {written(b)}; printf("= %d %d\\n", @a / @b, @a % @b);' for a, b, _, _ in SIGNED]
+    )
     assert printed == [f"= {q} {r}" for _, _, q, r in SIGNED]
 
 
 def test_signed_numbers_in_assignments():
     printed = quotients(
         [
-            f'@q = {written(a)}; @r = @q; @b = {written(b)}; @q /= @b; @r %= @b; $q = {written(a)}; $r = $q; $q /= @b; $r %= @b;'
+            f"@q = {written(a)}; @r = @q; @b = {written(b)}; @q /= @b; @r %= @b; $q = {written(a)}; $r = $q; $q /= @b; $r %= @b;"
             f'printf("= %d %d %d %d\\n", @q, @r, $q, $r);'
             for a, b, _, _ in SIGNED
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -92,6 +93,9 @@ def _skip_without_feature(block: Block) -> None:
 def test_console(name: str, tmp_path: Path) -> None:
     block = BLOCKS[name]
     (tmp_path / "examples").symlink_to(ROOT / "examples")  # the reader is in a clone
+    for saved in BLOCKS.values():  # and has saved what the page said before
+        if "save" in saved.options and saved.path == block.path and saved.line < block.line:
+            (tmp_path / saved.options["save"]).write_text(saved.text + "\n")
     for command in commands(block):
         if block.needs and command.text.startswith("bpftrace-py -e"):  # at least it must compile
             done = _shell(command.text.replace("bpftrace-py", "bpftrace-py -d", 1), tmp_path)
@@ -150,7 +154,8 @@ def test_sh(name: str) -> None:
     """Commands that change the machine or take long are not run, but what they name is there."""
     subprocess.run(["bash", "-n"], input=BLOCKS[name].text, text=True, check=True)
     for line in BLOCKS[name].text.splitlines():
-        program, *words = shlex.split(line, comments=True)
+        typed = shlex.split(line, comments=True)
+        program, *words = itertools.dropwhile(lambda word: re.match(r"\w+=", word), typed)
         if program == "make":
             dry = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT)
             assert dry.returncode == 0, f"{line}\n{dry.stderr}"
@@ -187,6 +192,19 @@ def test_links_lead_somewhere(path: Path) -> None:
         target = path.parent / file if file else path
         assert target.exists(), file
         assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{file}#{anchor}"
+
+
+def test_modules_that_are_named_exist() -> None:
+    """The documentation does not speak of what has been renamed or removed."""
+    files = {
+        f"/{path.relative_to(ROOT)}"
+        for top in ("bpftrace_py", "tests", "bench", "scripts")
+        for path in (ROOT / top).rglob("*.py")
+    }
+    for path in documents():
+        if path.name != "CHANGELOG.md":
+            for name in re.findall(r"\b[a-z][\w/]*\.py\b", path.read_text(encoding="utf-8")):
+                assert any(file.endswith(f"/{name}") for file in files), f"{path.name}: {name}"
 
 
 def test_no_code_stands_outside_a_fence() -> None:

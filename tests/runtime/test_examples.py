@@ -161,6 +161,13 @@ def short_path() -> Iterator[Path]:
 # --- all of them
 
 
+def told(header: str, heading: str) -> str:
+    """What the head of a tool says under a heading, as one line."""
+    match = re.search(rf"^ \* {heading}: +(.*(?:\n \* {{5,}}.*)*)$", header, re.MULTILINE)
+    assert match
+    return re.sub(r"\n \* +", " ", match[1])
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_header_sample_and_table(tool: str) -> None:
     text = (EXAMPLES / f"{tool}.bt").read_text()
@@ -171,8 +178,9 @@ def test_header_sample_and_table(tool: str) -> None:
     assert os.access(EXAMPLES / f"{tool}.bt", os.X_OK)
     sample = (EXAMPLES / f"{tool}.txt").read_text()
     assert re.search(rf"^# \./{tool}\.bt", sample, re.MULTILINE)
-    readme = (EXAMPLES / "README.md").read_text()
-    assert f"| [{tool}](" in readme
+    needs = told(header, "Needs").partition(". ")[0].removesuffix(".")
+    row = f"| [{tool}]({tool}.bt) ([output]({tool}.txt)) | {told(header, 'Answers')} | {needs} |"
+    assert row in (EXAMPLES / "README.md").read_text().splitlines()
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -72,18 +72,25 @@ def as_nobody(mark: Mark, capabilities: str, *arguments: str) -> subprocess.Comp
 
 def test_no_root(mark: Mark) -> None:
     done = as_nobody(mark, "", "-e", f"BEGIN {{ {mark.map} = 1; exit(); }}")
-    said(done, "error[E0707]: the kernel does not let this user load BPF programs\n  hint: run it as root, or by sudo\n")
+    said(
+        done, "error[E0707]: the kernel does not let this user load BPF programs\n  hint: run it as root, or by sudo\n"
+    )
 
 
 def test_root_without_capabilities(mark: Mark) -> None:
     program = f"BEGIN {{ {mark.map} = 1; exit(); }}"
     done = started(mark, "setpriv", "--bounding-set=-all", "--inh-caps=-all", command(), "-e", program)
-    said(done, "error[E0707]: the kernel does not let this user load BPF programs\n  hint: root may do less than usual here")
+    said(
+        done,
+        "error[E0707]: the kernel does not let this user load BPF programs\n  hint: root may do less than usual here",
+    )
 
 
-@pytest.mark.parametrize("probe", ["tracepoint:raw_syscalls:sys_enter", "profile:hz:99", "software:cs:1", "uprobe:libc:read"])
+@pytest.mark.parametrize(
+    "probe", ["tracepoint:raw_syscalls:sys_enter", "profile:hz:99", "software:cs:1", "uprobe:libc:read"]
+)
 def test_capabilities_without_root(probe: str, mark: Mark) -> None:
-    program = f"BEGIN {{ printf(\"begin\\n\"); }} {probe} {{ {mark.map} = count(); }} interval:ms:300 {{ {mark.map} = count(); exit(); }}"
+    program = f'BEGIN {{ printf("begin\\n"); }} {probe} {{ {mark.map} = count(); }} interval:ms:300 {{ {mark.map} = count(); exit(); }}'
     done = as_nobody(mark, "bpf perfmon", "-q", "-e", program)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("begin\n") and int(done.stdout.rpartition(": ")[2]) > 0
@@ -91,15 +98,23 @@ def test_capabilities_without_root(probe: str, mark: Mark) -> None:
 
 def test_capabilities_do_not_open_tracefs(mark: Mark) -> None:
     """Its directory is root's: a tracepoint whose number has to be read there cannot be attached, and that is said."""
-    program = f'tracepoint:syscalls:sys_enter_getppid {{ {mark.map} = count(); }} profile:hz:9 {{ {mark.map} = count(); }}'
+    program = (
+        f"tracepoint:syscalls:sys_enter_getppid {{ {mark.map} = count(); }} profile:hz:9 {{ {mark.map} = count(); }}"
+    )
     done = as_nobody(mark, "bpf perfmon", "-e", program)
-    said(done, "error[E0714]: this user may not read tracefs (/sys/kernel/tracing), where the tracepoints of this kernel are\n")
+    said(
+        done,
+        "error[E0714]: this user may not read tracefs (/sys/kernel/tracing), where the tracepoints of this kernel are\n",
+    )
 
 
 def test_a_container_that_forbids_bpf(mark: Mark) -> None:
     for option in ("--no-cache", "-q"):  # compiled by BCC, which creates the maps; and from the cache, if it is there
         done = refusing(mark, "bpf=EPERM", option, "-e", f"BEGIN {{ {mark.map} = 1; exit(); }}")
-        said(done, "error[E0707]: the kernel does not let this user load BPF programs\n  hint: root may do less than usual here")
+        said(
+            done,
+            "error[E0707]: the kernel does not let this user load BPF programs\n  hint: root may do less than usual here",
+        )
 
 
 def test_a_container_that_forbids_perf_events(mark: Mark) -> None:
@@ -145,7 +160,9 @@ def test_tracefs_that_cannot_be_mounted(mark: Mark) -> None:
     words = ["-e", program.replace("args->__syscall_nr", "1"), "-e", program]
     for option in words[1::2]:
         without = f'umount -l /sys/kernel/tracing; exec "$0" {shlex.quote(REFUSING)} mount=EPERM -- "$@"'
-        done = started(mark, "unshare", "--mount", "sh", "-c", without, sys.executable, command(), "--no-cache", "-e", option)
+        done = started(
+            mark, "unshare", "--mount", "sh", "-c", without, sys.executable, command(), "--no-cache", "-e", option
+        )
         assert done.returncode == 1 or "sum(1)" in option, done.stderr
         if done.returncode:
             known = ("tracefs is not mounted, and mounting it failed: Operation not permitted", "cannot be read")
@@ -159,7 +176,9 @@ def test_debugfs_absent(mark: Mark) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("cover", ["mount -t tmpfs none /sys/kernel/btf", "mount --bind /dev/null /sys/kernel/btf/vmlinux"])
+@pytest.mark.parametrize(
+    "cover", ["mount -t tmpfs none /sys/kernel/btf", "mount --bind /dev/null /sys/kernel/btf/vmlinux"]
+)
 def test_missing_btf(cover: str, mark: Mark) -> None:
     """A directory without it, and a file that is no BTF."""
     program = f"tracepoint:syscalls:sys_enter_getppid {{ {mark.map} = sum(args->__syscall_nr); }} interval:ms:50 {{ exit(); }}"
@@ -169,7 +188,10 @@ def test_missing_btf(cover: str, mark: Mark) -> None:
     said(done, "error[E0226]: `kfunc` probes need the kernel's type information (BTF), and this kernel has none")
     done = in_namespace(mark, cover, "-e", f"BEGIN {{ {mark.map} = ((struct task_struct *)curtask)->pid; }}")
     said(done, "error[E0304]: `struct task_struct` is not the name of a type")
-    assert "hint: the kernel's own types are not known, since it has no BTF: declare the type, or include its header" in done.stderr
+    assert (
+        "hint: the kernel's own types are not known, since it has no BTF: declare the type, or include its header"
+        in done.stderr
+    )
 
 
 # --- BCC
@@ -178,8 +200,14 @@ def test_missing_btf(cover: str, mark: Mark) -> None:
 @pytest.mark.parametrize(
     "mounts, sentence",
     [
-        ("mount -t tmpfs none /usr/lib/python3/dist-packages", "error[E0701]: BCC's Python bindings are not installed\n  hint: apt-get"),
-        ("mount --bind /dev/null $(readlink -f /usr/lib/*/libbcc.so.0)", "error[E0704]: BCC's Python bindings cannot be used: "),
+        (
+            "mount -t tmpfs none /usr/lib/python3/dist-packages",
+            "error[E0701]: BCC's Python bindings are not installed\n  hint: apt-get",
+        ),
+        (
+            "mount --bind /dev/null $(readlink -f /usr/lib/*/libbcc.so.0)",
+            "error[E0704]: BCC's Python bindings cannot be used: ",
+        ),
     ],
 )
 def test_missing_bcc(mounts: str, sentence: str, mark: Mark) -> None:
@@ -191,14 +219,19 @@ def test_missing_bcc(mounts: str, sentence: str, mark: Mark) -> None:
 
 
 def test_no_file_descriptors_left(mark: Mark) -> None:
-    program = f"BEGIN {{ {mark.map}[1] = 1; printf(\"ran\\n\"); }} profile:hz:99, t:raw_syscalls:sys_enter {{ {mark.map}[1] = 1; exit(); }}"
+    program = f'BEGIN {{ {mark.map}[1] = 1; printf("ran\\n"); }} profile:hz:99, t:raw_syscalls:sys_enter {{ {mark.map}[1] = 1; exit(); }}'
     outcomes = set()
     for limit in range(12, 36, 2):
-        done = started(mark, "bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash", command(), "--no-cache", "-e", program)
+        done = started(
+            mark, "bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash", command(), "--no-cache", "-e", program
+        )
         outcomes.add(done.returncode)
         assert "Traceback" not in done.stderr and "bug in bpftrace-py" not in done.stderr, f"{limit}: {done.stderr}"
         if done.returncode:
-            assert "too many open files\n  hint: `ulimit -n`" in done.stderr or "no file descriptors are left" in done.stderr
+            assert (
+                "too many open files\n  hint: `ulimit -n`" in done.stderr
+                or "no file descriptors are left" in done.stderr
+            )
     assert outcomes == {0, 1}
 
 
@@ -236,7 +269,10 @@ def test_no_memory_for_maps(mark: Mark) -> None:
         for option in ("--no-cache", "-q"):
             done = in_group(mark, group, option, "-e", program, BPFTRACE_MAP_KEYS_MAX=str(16 << 20))
             said(done, f"error[E0708]: the kernel cannot create the map `{mark.map[1:]}`")
-            assert "Cannot allocate memory\n  hint: a smaller BPFTRACE_MAP_KEYS_MAX or BPFTRACE_STRLEN takes less" in done.stderr
+            assert (
+                "Cannot allocate memory\n  hint: a smaller BPFTRACE_MAP_KEYS_MAX or BPFTRACE_STRLEN takes less"
+                in done.stderr
+            )
 
 
 def test_a_memory_limit_that_ends_it_leaves_nothing(mark: Mark) -> None:
@@ -252,7 +288,9 @@ def test_a_full_disk_behind_o(mark: Mark, tmp_path: Path) -> None:
     """64 KB of room, and a session that writes more: it ends with its sentence, and what fitted is there."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
     try:
-        program = f'interval:ms:1 {{ {mark.map} = count(); printf("%s\\n", "{"x" * 200}"); printf("%s\\n", "{"y" * 200}"); }}'
+        program = (
+            f'interval:ms:1 {{ {mark.map} = count(); printf("%s\\n", "{"x" * 200}"); printf("%s\\n", "{"y" * 200}"); }}'
+        )
         done = started(mark, command(), "-q", "-o", f"{tmp_path}/out", "-e", program, BPFTRACE_STRLEN="256")
         said(done, "error[E0902]: the output could not be written: no space left on device\n")
         assert (tmp_path / "out").stat().st_size == 64 << 10
@@ -263,7 +301,9 @@ def test_a_full_disk_behind_o(mark: Mark, tmp_path: Path) -> None:
 def test_a_cache_on_a_full_disk_does_no_harm(mark: Mark, tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", tmp_path], check=True)
     try:
-        done = started(mark, command(), "-q", "-e", f"BEGIN {{ {mark.map} = 5; exit(); }}", XDG_CACHE_HOME=str(tmp_path))
+        done = started(
+            mark, command(), "-q", "-e", f"BEGIN {{ {mark.map} = 5; exit(); }}", XDG_CACHE_HOME=str(tmp_path)
+        )
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{mark.map}: 5" in done.stdout
     finally:
@@ -278,7 +318,9 @@ def test_cpu_hot_unplug(mark: Mark) -> None:
     online = Path("/sys/devices/system/cpu/cpu1/online")
     if not online.exists():
         pytest.skip("this kernel or machine cannot take CPU 1 offline (CONFIG_HOTPLUG_CPU)")
-    program = f'profile:hz:99 {{ {mark.map}[cpu] = count(); }} interval:ms:100 {{ printf("tick\\n"); print({mark.map}); }}'
+    program = (
+        f'profile:hz:99 {{ {mark.map}[cpu] = count(); }} interval:ms:100 {{ printf("tick\\n"); print({mark.map}); }}'
+    )
     with Session("-q", "-e", program, env=mark.env) as session:
         session.wait_attached()
         session.wait_for(rf"^{mark.map}\[1\]: ")
@@ -303,7 +345,9 @@ def test_cpu_hot_unplug(mark: Mark) -> None:
 
 def test_old_kernel_without_batches_simulated(mark: Mark) -> None:
     """Before 5.6 a map is read key by key."""
-    program = f"BEGIN {{ {mark.map}[1] = count(); {mark.map}[2] = count(); print({mark.map}); clear({mark.map}); exit(); }}"
+    program = (
+        f"BEGIN {{ {mark.map}[1] = count(); {mark.map}[2] = count(); print({mark.map}); clear({mark.map}); exit(); }}"
+    )
     done = refusing(mark, "bpf:24=EINVAL bpf:25=EINVAL", "-q", "-e", program)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{mark.map}[1]: 1\n{mark.map}[2]: 1\n\n\n\n"
@@ -321,14 +365,20 @@ def test_old_kernel_without_links_simulated(mark: Mark) -> None:
 
 def test_old_kernel_without_test_runs_simulated(mark: Mark) -> None:
     done = refusing(mark, "bpf:10=EINVAL", "-e", f"BEGIN {{ {mark.map} = 1; exit(); }}")
-    said(done, "error[E0903]: the kernel refused what the session needs: running BEGIN: invalid argument\n  hint: this kernel cannot run")
+    said(
+        done,
+        "error[E0903]: the kernel refused what the session needs: running BEGIN: invalid argument\n  hint: this kernel cannot run",
+    )
 
 
 def test_old_kernel_without_pidfds_simulated(mark: Mark) -> None:
     done = refusing(mark, "pidfd_open=ENOSYS", "-p", str(os.getpid()), "-e", f"BEGIN {{ {mark.map} = 1; }}")
     said(done, f"error[E0812]: the process {os.getpid()} cannot be watched: function not implemented\n")
     done = refusing(mark, "pidfd_open=ENOSYS", "-c", "sleep 1000", "-e", f"BEGIN {{ {mark.map} = 1; }}")
-    said(done, "error[E0809]: the command sleep of -c cannot be started: it cannot be watched: function not implemented\n")
+    said(
+        done,
+        "error[E0809]: the command sleep of -c cannot be started: it cannot be watched: function not implemented\n",
+    )
 
 
 def test_a_kernel_without_bpf_simulated(mark: Mark) -> None:

@@ -97,7 +97,7 @@ def test_the_binary_of_a_traced_process_is_deleted(mark: Mark, tmp_path: Path) -
     """The file lives on as long as the process does: probes go on to fire, and have their names."""
     copy = shutil.copy(built("functions"), tmp_path / "copy")
     with running(copy, "0", "5") as process:
-        program = f"uprobe:{copy}:wild_one {{ {mark.map}++; printf(\"%d %s\\n\", {mark.map}, ustack(1)); }}"
+        program = f'uprobe:{copy}:wild_one {{ {mark.map}++; printf("%d %s\\n", {mark.map}, ustack(1)); }}'
         with Session("-q", "-p", str(process.pid), "-e", program, env=mark.env) as session:
             session.wait_for(r"^1 \n\s+wild_one\+0")
             os.unlink(copy)
@@ -111,7 +111,9 @@ def test_a_binary_that_is_deleted_before_it_is_attached_to(mark: Mark, tmp_path:
     copy = shutil.copy(built("functions"), tmp_path / "copy")
     with running(copy, "0", "5") as process:
         os.unlink(copy)
-        done = run_command("-p", str(process.pid), "-e", f"uprobe:{copy}:wild_one {{ {mark.map} = count(); }}", env=mark.env)
+        done = run_command(
+            "-p", str(process.pid), "-e", f"uprobe:{copy}:wild_one {{ {mark.map} = count(); }}", env=mark.env
+        )
         assert done.status == 1
         assert f"error[E0216]: `{copy}` does not exist\n" in done.stderr
         program = f"uprobe:/proc/{process.pid}/exe:wild_one {{ {mark.map} = count(); exit(); }}"
@@ -123,7 +125,11 @@ def test_a_command_that_cannot_start(mark: Mark, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("\x7fELF and no more")
     wrong.chmod(0o755)
-    for name, reason in (("/no/such", "no such file or directory"), (wrong, "exec format error"), (tmp_path, "permission denied")):
+    for name, reason in (
+        ("/no/such", "no such file or directory"),
+        (wrong, "exec format error"),
+        (tmp_path, "permission denied"),
+    ):
         done = run_command("-c", str(name), "-e", f"BEGIN {{ {mark.map} = 1; }}", env=mark.env)
         assert (done.status, done.stdout) == (1, "")
         assert done.stderr == f"error[E0809]: the command {name} of -c cannot be started: {reason}\n"
@@ -134,7 +140,9 @@ def with_id(pid: int, words: list[str]) -> bool:
     """Start a process that has this id: False if another has taken it."""
     holder = (ctypes.c_int * 1)(pid)
     # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size
-    arguments = ctypes.create_string_buffer(struct.pack("=10Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(holder), 1))
+    arguments = ctypes.create_string_buffer(
+        struct.pack("=10Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(holder), 1)
+    )
     libc = ctypes.CDLL(None, use_errno=True)
     made = libc.syscall(ctypes.c_long(_CLONE3), ctypes.c_void_p(ctypes.addressof(arguments)), ctypes.c_long(80))
     if made == 0:
@@ -178,7 +186,9 @@ for _ in range(2000):
 def test_a_fork_storm_of_the_command(mark: Mark, tmp_path: Path) -> None:
     script = tmp_path / "forks.py"
     script.write_text(FORKS)
-    program = f"tracepoint:sched:sched_process_fork /pid == cpid/ {{ {mark.map}[ustack(1)] = count(); @forks = count(); }}"
+    program = (
+        f"tracepoint:sched:sched_process_fork /pid == cpid/ {{ {mark.map}[ustack(1)] = count(); @forks = count(); }}"
+    )
     done = run_command("-q", "-c", f"{sys.executable} {script}", "-e", program, env=mark.env)
     assert done.status == 0 and done.stderr.replace("__BPFTRACE_NOTIFY_PROBES_ATTACHED\n", "") == ""
     assert "@forks: 2000\n" in done.stdout
@@ -189,7 +199,8 @@ def test_a_fork_storm_around_a_traced_process(mark: Mark, tmp_path: Path) -> Non
     script = tmp_path / "forks.py"
     script.write_text(f"input()\n{FORKS}")
     with running(sys.executable, script) as process:
-        program = f"uprobe:libc:_exit {{ {mark.map}[usym(reg(\"ip\"))] = count(); }} tracepoint:sched:sched_process_exit {{ @ended = count(); }}"
+        program = f"""uprobe:libc:_exit {{ {mark.map}[usym(reg("ip"))] = count(); }}
+            tracepoint:sched:sched_process_exit {{ @ended = count(); }}"""
         with Session("-q", "-p", str(process.pid), "-e", program, env=mark.env) as session:
             session.wait_attached()
             assert process.stdin

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.leftovers import Mark
 from tests.live import Session, command, run
 
 PROGRAM = 'BEGIN { printf("begin\\n"); @ = 1; } END { printf("end\\n"); }'
@@ -66,22 +67,19 @@ def test_what_was_attached_is_gone() -> None:
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
-    target = subprocess.Popen(["sleep", "1000"])
-    try:
-        with Session("-q", "-p", str(target.pid), "-e", SLOW_TO_DETACH) as session:
-            session.wait_attached()
-            mine = own_programs(session.pid)
-            session.signal(signal.SIGINT)
-            time.sleep(0.3)
-            assert session.process.poll() is None, "it should still be detaching"
-            session.signal(signal.SIGINT)
-            done = session.wait()
-        assert (done.status, done.stdout) == (130, "")
-        assert "Traceback" not in done.stderr
-        assert not mine & programs()
-    finally:
-        target.kill()
-        target.wait()
+    """While END runs a command, which goes with it, and so does what the command has started."""
+    mark = Mark()
+    program = f'interval:ms:10 {{ {mark.map} = count(); }} END {{ {mark.map} = count(); system("echo first; sleep 1000; true"); }}'
+    with Session("-q", "-e", program, env=mark.env) as session:
+        session.wait_attached()
+        session.signal(signal.SIGINT)
+        session.wait_for("^first$")
+        assert session.process.poll() is None
+        session.signal(signal.SIGINT)
+        done = session.wait()
+    assert done.status == 130
+    assert "Traceback" not in done.stderr
+    mark.assert_nothing_left()
 
 
 def test_a_second_signal_takes_the_command_along() -> None:
@@ -113,8 +111,8 @@ def test_while_it_compiles_it_ends_quietly() -> None:
         while "libbcc.so" not in Path(f"/proc/{session.pid}/maps").read_text():
             assert time.monotonic() < deadline
         done = session.interrupt()
-    # Too late for the compiler, it may find the session running.
-    assert done.status in (0, 130)
+    # Before the session it ends as any command does; too late for the compiler, it may find the session running.
+    assert done.status in (0, 130, -signal.SIGINT)
     assert done.stderr in ("", "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n")
     assert done.status == 0 or done.stdout == ""
 
@@ -147,15 +145,23 @@ def test_head_ends_it_quietly() -> None:
     assert (done.stdout, done.stderr) == ("line\nline\nline\n0\n", "")
 
 
-def test_a_system_command_that_runs_is_ended_with_it(tmp_path: Path) -> None:
-    with Session("-q", "-e", f'BEGIN {{ system("echo $$ > {tmp_path}/pid; exec sleep 1000"); }}') as session:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+@pytest.mark.parametrize("command_line", ["exec sleep 1000", "sleep 1000; true", "(sleep 1000; true) & sleep 1000; true"])
+def test_a_system_command_that_runs_is_ended_with_it(command_line: str) -> None:
+    mark = Mark()
+    with Session("-q", "-e", f'BEGIN {{ {mark.map} = 1; system("echo began; {command_line}"); }}', env=mark.env) as session:
+        session.wait_for("^began$")
         assert session.interrupt().status == 0
-    pid = int((tmp_path / "pid").read_text())
-    assert not os.path.exists(f"/proc/{pid}")
+    mark.assert_nothing_left()
+
+
+def test_what_a_command_of_c_has_started_is_ended_with_it() -> None:
+    mark = Mark()
+    words = ["-q", "-c", "sh -c 'sleep 1000; true'", "-e", f'BEGIN {{ {mark.map} = 1; printf("began\\n"); }}']
+    with Session(*words, env=mark.env) as session:
+        session.wait_for("^began$")
+        session.wait_attached()
+        assert session.interrupt().status == 0
+    mark.assert_nothing_left()
 
 
 def test_commands_that_make_the_events_they_are_for_do_not_keep_it_going() -> None:

@@ -85,7 +85,9 @@ def test_losses_are_told_while_it_runs_at_most_once_a_second_and_as_a_total(mark
         produce()
         done = session.interrupt()
     told = [int(count) for count in re.findall(r"^Lost (\d+) events$", done.stderr, re.MULTILINE)]
-    (total,) = re.findall(r"^warning\[W0901\]: lost (\d+) events: .*\n  hint: BPFTRACE_RING_BYTES", done.stderr, re.MULTILINE)
+    (total,) = re.findall(
+        r"^warning\[W0901\]: lost (\d+) events: .*\n  hint: BPFTRACE_RING_BYTES", done.stderr, re.MULTILINE
+    )
     milliseconds = int(re.findall(r"milliseconds (\d+)", done.stdout)[0])
     assert sum(told) == int(total) == 2 * PRODUCERS * EACH - sum(line.isdigit() for line in done.lines)
     assert 1 <= len(told) <= milliseconds // 1000 + 2
@@ -141,11 +143,17 @@ def test_strings_that_cannot_be_read_are_counted(mark: Mark) -> None:
 def test_the_books_of_the_soak_balance(tmp_path: Path) -> None:
     """The script of `make soak`, for two seconds; and it notices books that do not balance."""
     script = Path(__file__).parents[2] / "scripts" / "soak.py"
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env={**os.environ, "SOAK_SECONDS": "2"})
+    environment = {**os.environ, "SOAK_SECONDS": "2"}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(line.startswith("ok ") for line in done.stdout.splitlines())
-    spoilt = script.read_text().replace("return {str(process.pid).encode(): int(", "return {str(process.pid).encode(): 1 + int(")
+    spoilt = script.read_text().replace(
+        "return {str(process.pid).encode(): int(", "return {str(process.pid).encode(): 1 + int("
+    )
     spoilt = spoilt.replace("Path(__file__).resolve().parents[1]", f"Path({str(script.parents[1])!r})")
     (tmp_path / "spoilt.py").write_text(spoilt)
-    done = subprocess.run([sys.executable, tmp_path / "spoilt.py"], capture_output=True, text=True, timeout=120, env={**os.environ, "SOAK_SECONDS": "1"})
+    environment["SOAK_SECONDS"] = "1"
+    done = subprocess.run(
+        [sys.executable, tmp_path / "spoilt.py"], capture_output=True, text=True, timeout=120, env=environment
+    )
     assert done.returncode == 1 and "WRONG made " in done.stdout

@@ -33,6 +33,7 @@ PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "arguments_cpp": ("arguments.cc", ()),
     "late_string": ("late_string.c", ()),
     "producer": ("producer.c", ("-O2",)),
+    "strange_names": ("strange_names.c", ()),
     "tick": ("tick.c", ()),
     "usdt_arguments": ("usdt_arguments.c", ("-O0",)),
 }

@@ -60,7 +60,10 @@ def test_a_process_is_named_by_a_number(pid: str) -> None:
     ("search", "hint"),
     [
         ("software:nonsense", "a name may have wildcards: -l 'software:*nonsense*'"),
-        ("no_such_word_x", "functions of a program or library are listed by its name: -l 'uprobe:libc:*no_such_word_x*'"),
+        (
+            "no_such_word_x",
+            "functions of a program or library are listed by its name: -l 'uprobe:libc:*no_such_word_x*'",
+        ),
         ("software:*nonsense*", None),
     ],
 )
@@ -70,6 +73,22 @@ def test_a_search_without_a_match_is_told(search: str, hint: str | None) -> None
     if ":" in search or os.geteuid() == 0:  # others are told that tracepoints are not listed
         expected = f"warning[W0801]: no probe matches `{search}`\n"
         assert done.stderr == expected + (f"  hint: {hint}\n" if hint else "")
+
+
+@pytest.mark.parametrize("path", ["/no/such/file", "/etc/passwd"])
+def test_types_from_a_file_that_has_none(path: str) -> None:
+    done = run("-d", "-e", "BEGIN { $task = (struct task_struct *)curtask; print($task->pid); }", BPFTRACE_BTF=path)
+    assert done.returncode == 1
+    assert done.stderr == f"error[E0801]: BPFTRACE_BTF='{path}' is not a file with BTF that can be read\n"
+
+
+def test_headers_from_a_directory_that_has_none(tmp_path: Path) -> None:
+    program = "#include <linux/sched.h>\nBEGIN { print(1); }"
+    done = run("-d", "-e", program, BPFTRACE_KERNEL_SOURCE=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"error[E0801]: BPFTRACE_KERNEL_SOURCE='{tmp_path}' is not a directory with a kernel's"
+    )
 
 
 def test_every_option_is_in_the_usage() -> None:
@@ -100,8 +119,17 @@ def test_plain_command_lines_mean_what_they_mean_to_click(words: list[str]) -> N
 @pytest.mark.parametrize(
     "words",
     [
-        ["-dd"], ["--include=a.h"], ["-p", "1"], ["-e"], ["-B", "often"], ["-B"], ["--nope"], ["-lv"], ["--qui"],
-        ["-e", "-x"], ["-o", "-"],
+        ["-dd"],
+        ["--include=a.h"],
+        ["-p", "1"],
+        ["-e"],
+        ["-B", "often"],
+        ["-B"],
+        ["--nope"],
+        ["-lv"],
+        ["--qui"],
+        ["-e", "-x"],
+        ["-o", "-"],
     ],
 )
 def test_other_command_lines_are_left_to_click(words: list[str]) -> None:
@@ -214,7 +242,10 @@ def test_bytes_that_are_not_utf8_are_shown_harmlessly(tmp_path: Path) -> None:
 
 def test_an_environment_variable_that_makes_no_sense() -> None:
     done = run("-d", "-e", HELLO, BPFTRACE_STRLEN="many")
-    assert (done.returncode, done.stderr) == (1, "error[E0801]: BPFTRACE_STRLEN='many' is not a number from 1 to 65536\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error[E0801]: BPFTRACE_STRLEN='many' is not a number from 1 to 65536\n",
+    )
 
 
 def test_color_only_where_it_is_wanted() -> None:

@@ -12,7 +12,9 @@ from tests.fake_host import FakeHost
 
 def expression(text: str) -> str:
     """The C of what is assigned to @."""
-    source = compile_source(Source(f"BEGIN {{ $u = (uint64)nsecs; $s = (int64)nsecs; @ = {text}; }}"), Config(), FakeHost()).c_source
+    source = compile_source(
+        Source(f"BEGIN {{ $u = (uint64)nsecs; $s = (int64)nsecs; @ = {text}; }}"), Config(), FakeHost()
+    ).c_source
     (line,) = (line for line in source.splitlines() if line.strip().startswith("element->value = "))
     return line.strip().removeprefix("element->value = ").removesuffix(";")
 

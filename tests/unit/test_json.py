@@ -105,7 +105,7 @@ def test_the_rest_of_the_interface() -> None:
     assert lines(output).splitlines() == [
         '{"type": "attached_probes", "data": {"probes": 1}}',
         '{"type": "printf", "data": "hi 3\\n"}',
-        '{"type": "printf", "data": "\\u0001\\r\x7f"}',
+        '{"type": "printf", "data": "\\u0001\\r\\u007f"}',
         '{"type": "time", "data": "2026\\n"}',
         '{"type": "join", "data": "ls -l"}',
         '{"type": "cat", "data": "vm\\n"}',

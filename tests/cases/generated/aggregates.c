@@ -31,7 +31,7 @@ struct max_value {
 TABLE(4, "percpu_hash", struct max_key, struct max_value, max, 4096);
 struct stats_key {
 	char part1[16];
-	u64 part2;
+	s64 part2;
 };
 struct stats_value {
 	u64 count;
