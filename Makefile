@@ -10,7 +10,9 @@ help:
 	@echo 'make demo        set up .venv, then count system calls by process for three seconds'
 	@echo 'make test        set up .venv, then run every test (attaches to this kernel, boots another in QEMU)'
 	@echo 'make check       lint, types and the fast tests: no root needed after the set-up'
-	@echo 'make test-guest  the tests that need kprobes, in a Debian kernel in QEMU'
+	@echo 'make test-guest  the tests that need kprobes and each other feature once, in a Debian kernel in QEMU'
+	@echo 'make test-guest-all  every live test in there (an hour)'
+	@echo 'make fuzz        any bytes to every reader, guided by coverage: FUZZ_SECONDS=$(FUZZ_SECONDS) in all'
 	@echo 'make bench       us and bpftrace, measured in turn: bench/results.md (bench-quick: in two minutes, only shown)'
 	@echo 'make soak        ten minutes (SOAK_SECONDS) of as many events as two processes can make; the books must balance'
 	@echo 'make dist        sdist and wheel, under dist/'
@@ -50,6 +52,17 @@ test: setup guest
 .PHONY: test-guest
 test-guest: setup guest
 	$(PYTHON) scripts/run_tests.py guest
+
+.PHONY: test-guest-all
+test-guest-all: setup guest
+	$(PYTHON) scripts/run_tests.py guest-all
+
+FUZZ_SECONDS ?= 300
+
+.PHONY: fuzz
+fuzz:
+	@scripts/setup fuzz
+	nice $(PYTHON) -m tests.fuzz.run_atheris --seconds $(FUZZ_SECONDS)
 
 .PHONY: bench
 bench: setup

@@ -169,7 +169,9 @@ class AsyncTraceSession:
     def maps(self) -> Mapping[str, Any]:
         """The maps at the end of the program. Raises `RuntimeError` as long as it runs: `read` is for that."""
         if not self._ended.done():
-            raise RuntimeError("the maps are not here before the program has ended: `await session.read(name)` reads one")
+            raise RuntimeError(
+                "the maps are not here before the program has ended: `await session.read(name)` reads one"
+            )
         return self._session.maps
 
     @property

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from stat import S_ISFIFO, S_ISREG, S_IWOTH
 
 from bpftrace_py import messages
-from bpftrace_py.diagnostics import Diagnostic, Diagnostics, HostError, Message, harmless, host_error
+from bpftrace_py.diagnostics import BpftraceError, Diagnostic, Diagnostics, HostError, Message, harmless, host_error
 from bpftrace_py.record import record
 from bpftrace_py.source import Source
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.config import Config
     from bpftrace_py.export.server import MetricsServer
+    from bpftrace_py.live_host import LiveHost
     from bpftrace_py.output.base import Output, Writer
     from bpftrace_py.output.values import Texts
     from bpftrace_py.runtime.cache import Cache
@@ -125,13 +126,13 @@ def read_script(name: str) -> str:
                 os.close(fd)
     except (OSError, ValueError) as error:
         reason = error.strerror or "" if isinstance(error, OSError) else "its name has a NUL character"
-        shown = "on standard input" if name == "-" else name
+        shown = "on standard input" if name == "-" else name or '""'
         raise host_error(messages.SCRIPT_UNREADABLE, name=shown, reason=reason[:1].lower() + reason[1:]) from error
     if len(data) > SCRIPT_LIMIT:
         raise host_error(messages.SCRIPT_TOO_LARGE, name=name, limit=SCRIPT_LIMIT)
     if b"\0" in data:
         raise host_error(messages.SCRIPT_NOT_TEXT, name=name)
-    return data.decode("utf-8", "surrogateescape")
+    return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")  # the byte order mark of some editors
 
 
 def _read_all(fd: int, limit: int) -> bytes:
@@ -223,13 +224,21 @@ def list_probes(options: Options) -> int:
         writer.write(shown(line).encode("utf-8", "surrogateescape") + b"\n")
         found = True
     writer.flush()
-    tracefs = host.tracefs or "/sys/kernel/tracing"
     probe_type = find((search or "").partition(":")[0])
-    if (probe_type is None or "tracepoint" in probe_type.name) and not os.access(tracefs, os.R_OK | os.X_OK):
-        print_diagnostics([_warning(messages.TRACEPOINTS_NOT_LISTED, "run it as root, or by sudo", path=tracefs)])
+    hidden = _hidden_tracepoints(host) if probe_type is None or "tracepoint" in probe_type.name else []
+    if hidden:
+        print_diagnostics(hidden)
     elif not found and search:
         print_diagnostics([_warning(messages.NOTHING_LISTED, _search_hint(search), search=search)])
     return 0
+
+
+def _hidden_tracepoints(host: LiveHost) -> list[Diagnostic]:
+    """The warning that this user cannot see tracepoints, if so: all of them would seem not to be there."""
+    tracefs = host.tracefs or "/sys/kernel/tracing"
+    if os.access(tracefs, os.R_OK | os.X_OK):
+        return []
+    return [_warning(messages.TRACEPOINTS_HIDDEN, "run it as root, or by sudo", path=tracefs)]
 
 
 def _warning(message: Message, hint: str | None, **values: object) -> Diagnostic:
@@ -267,13 +276,17 @@ def debug(options: Options) -> int:
             show(dump(program) + "\n")
 
     config = options.config()
+    host = LiveHost(config.btf_path)
     try:
-        unit = compile_source(
-            options.source(), config, LiveHost(config.btf_path), on_pass=on_pass, on_warning=_warnings_of(options)
-        )
+        unit = compile_source(options.source(), config, host, on_pass=on_pass, on_warning=_warnings_of(options))
         if options.debug > 1:
             show(prelude() + "\n")
         show(unit.c_source)
+    except BpftraceError as error:
+        unknown = {messages.NO_FORMAT.code, messages.PROBES_NOT_KNOWN.code, messages.UNKNOWN_TRACEPOINT.code}
+        if any(diagnostic.code in unknown for diagnostic in error.diagnostics):
+            print_diagnostics(_hidden_tracepoints(host))
+        raise
     finally:
         writer.flush()
     return 0

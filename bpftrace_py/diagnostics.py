@@ -84,16 +84,29 @@ _EXCERPT_WIDTH = 160
 def _excerpt(source: Source, span: Span, color: str, off: str) -> list[str]:
     """The source line of a span and a marker under it; a very long line is cut around the span."""
     line_number, column = source.position(span.start)
-    text = source.line(line_number)
+    text = source.line(line_number).removesuffix("\r")
     begin = column - 1
     length = max(1, min(span.end - span.start, len(text) - begin))
     first = max(0, begin - _EXCERPT_WIDTH // 2) if len(text) > _EXCERPT_WIDTH else 0
     shown = text[first : first + _EXCERPT_WIDTH]
     length = min(length, max(1, _EXCERPT_WIDTH - (begin - first)))
     # Tabs keep their width under the marker; control characters must not reach the terminal.
-    margin = "".join("\t" if c == "\t" else " " for c in shown[: begin - first])
+    before, marked = shown[: begin - first], shown[begin - first : begin - first + length]
+    margin = "".join("\t" if c == "\t" else " " * _columns(c) for c in before)
+    length += sum(map(_columns, marked)) - len(marked)
     shown = "".join(c if c == "\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return [f"    {shown}", f"    {margin}{color}{'^' + '~' * (length - 1)}{off}"]
+
+
+def _columns(character: str) -> int:
+    """The columns of a terminal that a character takes."""
+    if character.isascii():
+        return 1
+    from unicodedata import combining, east_asian_width
+
+    if not character.isprintable():
+        return 1  # shown as another
+    return 0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1
 
 
 class BpftraceError(Exception):

@@ -410,6 +410,11 @@ LHIST_BUCKETS = _message(
 LHIST_WIDE = _message("E0509", "the step {step} of lhist() is larger than its range {range}")
 
 # E06: limits
+BLOCK_TOO_LARGE = _message(
+    "E0604", "the block at {place} is more than the kernel's verifier can follow",
+    "Before a program may run, the kernel walks along every way through it, and gives up after a million instructions or 8192 open"
+    " branches. Each branch doubles the ways; comparing strings takes as many steps as they have bytes.",
+)
 TOO_MANY_PROBES = _message(
     "E0601", "the program would attach {count} probes, and {limit} is the limit",
     "Each attach point takes memory and time, above all when it is detached. A narrower wildcard is the better remedy.",
@@ -424,9 +429,10 @@ NOTHING_LISTED = _message(
     "`-l` lists nothing, and its exit status is 0. A word is looked for in the names of events and kernel functions; functions and"
     " static probes of a program are listed by its path.",
 )
-TRACEPOINTS_NOT_LISTED = _message(
-    "W0802", "tracepoints are not listed: this user may not read tracefs ({path})",
-    "The names of tracepoints are in tracefs, which only root may read on most machines.",
+TRACEPOINTS_HIDDEN = _message(
+    "W0802", "tracepoints and their fields are not shown: this user may not read tracefs ({path})",
+    "`-l` and `-d` need no rights of their own, but what tracepoints there are and what they hold is in tracefs, which only root"
+    " may read on most machines.",
 )
 SCRIPT_UNREADABLE = _message("E0803", "the script {name} cannot be read: {reason}")
 SCRIPT_NOT_TEXT = _message("E0804", "{name} is not a script: it has a NUL byte")

@@ -159,7 +159,7 @@ def integer_parameter(text: str) -> int | None:
         value = int(digits, base)
     except ValueError:
         return None
-    if value > MASK:
+    if value >= 1 << 63:
         return None
     return wrap(-value if text[:1] == "-" else value)
 

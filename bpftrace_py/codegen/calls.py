@@ -131,7 +131,7 @@ class CallText:
                 f"!({self._ex.memory.equals_text(left, text, None if whole else length.value)})", INT64, False
             )
         a, b = self._ex.memory.string(left), self._ex.memory.string(right)
-        return Number(f"strings_differ({a.address}, {b.address}, {min(length.value, a.type.size, b.type.size)})", INT64)
+        return Number(self._ex.memory.differ(a, b, min(length.value, a.type.size, b.type.size)), INT64)
 
     # --- addresses and symbols
 

@@ -30,7 +30,7 @@ _ROUTINES = {
     "as_int(": 1, "read_any(": 1, "read_any_str(": 1,
 }  # fmt: skip
 _BRANCH = re.compile(r"\bif \(|\?|&&|\|\||\bwhile \(")
-_COMPARED = re.compile(r"strings_differ\(.*?, (\d+)\)")
+_COMPARED = re.compile(r"(aligned_)?strings_differ\(.*?, (\d+)\)")
 _STACK = re.compile(r"keep_stack\(ctx, [^,]*, (\d+),")
 _COUNTED = re.compile(r"\bfor \(u\d+ \w+ = 0; \w+ < (\d+);")
 _FILLED = re.compile(r"(?:__builtin_memcpy|zero_fill)\(.*?, (\d+)\)")
@@ -71,15 +71,13 @@ def cost_of(lines: list[str]) -> Cost:
     branches = instructions = 0
     for line in lines:
         text = line.partition("//")[0]
+        stacks = [int(n) for n in _STACK.findall(text)]
+        compared = [(int(n), 11 if aligned else 112) for aligned, n in _COMPARED.findall(text)]  # bytes, instructions for 8
         branches += len(_BRANCH.findall(text)) + sum(n * text.count(name) for name, n in _ROUTINES.items())
-        branches += sum(int(n) // 8 + 1 for n in _COMPARED.findall(text)) + sum(
-            int(n) // 2 + 20 for n in _STACK.findall(text)
-        )
+        branches += sum(n // 8 + 1 for n, _ in compared) + sum(n // 2 + 20 for n in stacks)
         branches += sum(8 * int(n) for n in _COUNTED.findall(text) if "round" not in text)
-        instructions += (
-            6 + sum(2 * int(n) for n in _FILLED.findall(text)) + sum(14 * int(n) for n in _COMPARED.findall(text))
-        )
-        instructions += sum(20 * int(n) for n in _STACK.findall(text))
+        instructions += 6 + sum(2 * int(n) for n in _FILLED.findall(text))
+        instructions += sum(n * each // 8 for n, each in compared) + sum(20 * n for n in stacks)
     return Cost(branches, instructions + 6 * branches)
 
 

@@ -124,7 +124,12 @@ class MemoryText:
         if isinstance(right, ast.String):
             return self.equals_text(left, right.value.encode("utf-8", "surrogateescape"))
         a, b = self.string(left), self.string(right)
-        return f"!strings_differ({a.address}, {b.address}, {min(a.type.size, b.type.size)})"
+        return f"!{self.differ(a, b, min(a.type.size, b.type.size))}"
+
+    def differ(self, a: Bytes, b: Bytes, length: int) -> str:
+        """C that is true if two strings differ in their first bytes, up to the end of one."""
+        quick = a.aligned == b.aligned == 8 and length >= 8 and self._ex.generator.byte_order == "little"
+        return f"{'aligned_' if quick else ''}strings_differ({a.address}, {b.address}, {length})"
 
     def equal_arrays(self, left: ast.Expression, right: ast.Expression) -> str:
         """C that is true if two arrays of one type have the same bytes."""

@@ -10,6 +10,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,13 @@ def parse(text: str) -> tuple[str, int]:
         address = address[1:-1]
     elif ":" in address:
         colon, port = "", ""
-    if system != "prometheus" or not port.isascii() or not port.isdigit() or int(port[:6]) > 0xFFFF or (colon and not address):
+    if (
+        system != "prometheus"
+        or not port.isascii()
+        or not port.isdigit()
+        or int(port[:6]) > 0xFFFF
+        or (colon and not address)
+    ):
         error = host_error(messages.BAD_EXPORT, text=text, hint="--export prometheus:9435 serves this machine alone")
         error.exit_code = 2
         raise error
@@ -123,12 +130,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             page = self.server.page()
+        except (TimeoutError, CancelledError):
+            self.send_error(503, explain="The session is busy, or about to end.")
         except BpftraceError as error:
             self.send_error(500, explain=error.diagnostics[0].text)
         except Exception as error:
-            if type(error).__name__ not in ("TimeoutError", "CancelledError"):  # of concurrent.futures, whatever the version
-                raise
-            self.send_error(503, explain="The session is busy, or about to end.")
+            self.send_error(500, explain=f"{type(error).__name__}: {error}: this is a bug in bpftrace-py")
         else:
             from prometheus_client import CONTENT_TYPE_LATEST
 

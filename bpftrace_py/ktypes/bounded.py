@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import time
 from collections.abc import Callable
 from threading import Thread
@@ -11,18 +13,19 @@ Result = TypeVar("Result")
 
 SECONDS = 30.0  # a script's own declarations take 0.05; all of a kernel's headers, 1
 MEMORY = 1 << 30  # bytes that the process may grow by meanwhile
-_LOOK_EVERY = 0.05  # seconds
+_LOOK_EVERY = 0.05  # seconds: so soon Ctrl-C is noticed
 
 
 class Exceeded(Exception):
-    """The call takes too long or too much memory. It goes on in a thread of its own that nobody waits for: the process
-    should end soon."""
+    """The call takes too long. It goes on in a thread of its own that nobody waits for, and the process keeps its limit on
+    memory: it should end soon."""
 
 
 def bounded(call: Callable[[], Result], seconds: float = SECONDS, memory: int = MEMORY) -> Result:
-    """What `call` returns or raises. Raises `Exceeded` beyond the limits; Ctrl-C works, too, while it runs.
+    """What `call` returns or raises. Raises `Exceeded` after so many seconds.
 
-    `call` must let other threads run, as a call into a C library does.
+    `call` must let other threads run, as a call into a C library does. What asks for more than `memory` gets none:
+    libclang takes that for a crash of its own, and returns.
     """
     results: list[Result] = []
     errors: list[BaseException] = []
@@ -33,24 +36,26 @@ def bounded(call: Callable[[], Result], seconds: float = SECONDS, memory: int = 
         except BaseException as error:  # raised where it is waited for
             errors.append(error)
 
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    _limit_memory(before, memory)
     thread = Thread(target=work, daemon=True)
     thread.start()
-    thread.join(_LOOK_EVERY)
-    if thread.is_alive():
-        end, most = time.monotonic() + seconds, _resident() + memory
-        while thread.is_alive():
-            if time.monotonic() > end or _resident() > most:
-                raise Exceeded
-            thread.join(_LOOK_EVERY)
+    end = time.monotonic() + seconds
+    while thread.is_alive():
+        if time.monotonic() > end:
+            raise Exceeded
+        thread.join(_LOOK_EVERY)
+    resource.setrlimit(resource.RLIMIT_AS, before)
     if errors:
         raise errors[0]
     return results[0]
 
 
-def _resident() -> int:
-    """Bytes of memory that this process has; 0 where that cannot be told."""
+def _limit_memory(before: tuple[int, int], memory: int) -> None:
     try:
         with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * 4096
-    except (OSError, IndexError, ValueError):
-        return 0
+            limit = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + memory
+    except OSError:  # no /proc: then there is only the time
+        return
+    if before[0] == resource.RLIM_INFINITY or limit < before[0]:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))

@@ -290,7 +290,9 @@ class _Scanner:
         self._at += 1
         while (symbol := self._peek()) != "}":
             if not (symbol and symbol.isascii() and (symbol.isalnum() or symbol in "_@*#?:-+=%/.,")):
-                raise Refused("the script has a `${...}` that is more than a name", "set a variable before, and use its name")
+                raise Refused(
+                    "the script has a `${...}` that is more than a name", "set a variable before, and use its name"
+                )
             self._at += 1
         self._at += 1
 
@@ -298,7 +300,9 @@ class _Scanner:
 def _check_command(words: list[_Word], wrappers: int = 0) -> None:
     """Refuse a simple command that would evaluate a value again, in a script that has text holes."""
     first = 0
-    while first < len(words) and (words[first].is_assignment or (words[first].text in _RESERVED and not words[first].hole)):
+    while first < len(words) and (
+        words[first].is_assignment or (words[first].text in _RESERVED and not words[first].hole)
+    ):
         _check_assignment(words[first])
         first += 1
     if first == len(words):
@@ -331,7 +335,9 @@ def _check_interpreter(name: str, arguments: list[_Word]) -> None:
     script = arguments[0] if arguments else None
     if script is None or script.hole or script.expansion or script.text.startswith("-") or name == "busybox":
         hint = "system() is a shell already: write the command itself" if name in SHELLS else None
-        raise Refused(f"`{name}` may evaluate it as code", hint or f"give `{name}` its program in a file, before any option")
+        raise Refused(
+            f"`{name}` may evaluate it as code", hint or f"give `{name}` its program in a file, before any option"
+        )
 
 
 def _check_arguments(name: str, arguments: list[_Word]) -> None:
@@ -350,7 +356,9 @@ def _wrapped(name: str, arguments: list[_Word]) -> list[_Word]:
         word = rest[0]
         if word.text.startswith("-") and not word.hole and not word.expansion:
             rest.popleft()
-            if name in ("env", "sudo", "flock") and (word.text.startswith(("-S", "--split", "-c", "--command", "-s", "-i"))):
+            if name in ("env", "sudo", "flock") and (
+                word.text.startswith(("-S", "--split", "-c", "--command", "-s", "-i"))
+            ):
                 raise Refused(f"`{name} {word.text}` may evaluate it as code")
             if word.text == "--":
                 break

@@ -156,7 +156,9 @@ def _hexadecimal(hue: int, saturation: float, lightness: float) -> str:
 def escape(text: str) -> str:
     """Text for XML. What no XML file may hold (most control characters) is shown as \\xNN."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    return "".join([c if _allowed(c) else f"\\x{ord(c) & 0xFF if 0xDC80 <= ord(c) <= 0xDCFF else ord(c):02x}" for c in text])
+    return "".join(
+        [c if _allowed(c) else f"\\x{ord(c) & 0xFF if 0xDC80 <= ord(c) <= 0xDCFF else ord(c):02x}" for c in text]
+    )
 
 
 def _allowed(character: str) -> bool:

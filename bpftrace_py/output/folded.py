@@ -32,7 +32,9 @@ _HISTOGRAMS = (types.HistType, types.LhistType)
 
 def stack_maps(maps: Iterable[ScriptMap]) -> list[ScriptMap]:
     """Those that have a stack in their keys, and values that can be added up: the width of a frame is a sum."""
-    return [m for m in maps if any(map(_has_stack, m.keys)) and isinstance(m.value, (*_SUMMABLE, *_PAIRS, *_HISTOGRAMS))]
+    return [
+        m for m in maps if any(map(_has_stack, m.keys)) and isinstance(m.value, (*_SUMMABLE, *_PAIRS, *_HISTOGRAMS))
+    ]
 
 
 def _has_stack(type: Type) -> bool:

@@ -34,7 +34,7 @@ def digest(*parts: object) -> str:
     """A key: the hex SHA-256 of the parts, each with its length."""
     state = sha256()
     for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
+        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
         state.update(b"%d:" % len(data))
         state.update(data)
     text: str = state.hexdigest()

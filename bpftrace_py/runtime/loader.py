@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from bpftrace_py.codegen.unit import Unit
-from bpftrace_py.diagnostics import InternalError
+from bpftrace_py.diagnostics import BpftraceError
 from bpftrace_py.runtime import kernel
 from bpftrace_py.runtime.cache import Cache, image_key
 from bpftrace_py.runtime.features import Features
@@ -103,19 +103,19 @@ def load(unit: Unit, features: Features, *, cache: Cache | None = None, log_size
     """Compile a unit (or take it from `cache`), create its maps and load every program in the ways it will be attached.
 
     Where the verifier gives up on the script's loops, they get fewer rounds (`Loaded.unit` tells) and it is asked again.
-    Raises `HostError` where this machine or user cannot, `InternalError` where clang or the verifier refuses what we
-    made.
+    Raises `HostError` where this machine or user cannot, or the program is more than the verifier follows, `InternalError`
+    where clang or the verifier refuses what we made.
     """
     if unit.bounded_loops and features.may_goto:
         try:
             return _load(unit.with_kernel_loops(), features, cache, log_size)
-        except InternalError as error:
+        except BpftraceError as error:
             if not isinstance(error.__cause__, kernel.LoadError):
                 raise
     while True:
         try:
             return _load(unit, features, cache, log_size)
-        except InternalError as error:
+        except BpftraceError as error:
             cause = error.__cause__
             shorter = unit.with_shorter_loops()
             if shorter is None or not isinstance(cause, kernel.LoadError) or cause.errno not in _TOO_COMPLEX:

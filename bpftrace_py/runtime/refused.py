@@ -10,7 +10,10 @@ from bpftrace_py import messages
 from bpftrace_py.diagnostics import BpftraceError, Diagnostic, HostError, InternalError, Message, Severity, host_error
 
 EXCERPT_LINES = 8
+ORIGIN = "// Generated from "  # how generated C begins
 _C_FILE = "/virtual/main.c:"  # the name under which BCC gives the text to clang
+# What the verifier says of more instructions, more branches, or a longer way to jump than there may be.
+_TOO_LARGE = ("BPF program is too large", "jumps is too complex", "jump out of range")
 _NOISE = ("processed ", "verification time", "stack depth", "mark_precise", "WARNING: ", "program of this loader")
 # What there is not enough of, in the words of strerror(3): clang and BCC tell us in no other form.
 _EXHAUSTED = {os.strerror(number): number for number in (errno.EMFILE, errno.ENFILE)}
@@ -42,6 +45,11 @@ def by_verifier(script: str, line: int, number: int, log: str) -> BpftraceError:
         return host_error(messages.KERNEL_WITHOUT_BPF)
     if _may_not_read_kernel(log):
         return host_error(messages.KERNEL_UNREADABLE, hint=_lockdown())
+    if any(text in log for text in _TOO_LARGE):
+        return host_error(
+            messages.BLOCK_TOO_LARGE, place=f"{script}:{line}",
+            hint="several blocks, shorter loops, or a smaller BPFTRACE_STRLEN where strings are compared make it less",
+        )  # fmt: skip
     lines = [text for text in log.splitlines() if text.strip() and not text.startswith(_NOISE)]
     skipped = max(0, len(lines) - EXCERPT_LINES)
     return _internal(
@@ -89,12 +97,14 @@ def _lockdown() -> str | None:
 
 
 def script_place(c_source: str, line_number: int) -> str | None:
-    """The `script:line` of a 1-based line of the generated C: that of the comment `// script:line: ...` above it."""
-    for text in reversed(c_source.splitlines()[:line_number]):
-        comment = text.partition("// ")[2]
-        parts = comment.split(":", 2)
-        if len(parts) >= 2 and parts[1].isdigit():
-            return f"{parts[0]}:{parts[1]}"
+    """The `script:line` of a 1-based line of the generated C: the line is in the comment `// line: ...` above it, the
+    script in the text's first, `// Generated from script`."""
+    lines = c_source.splitlines()
+    script = lines[0].removeprefix(ORIGIN) if lines and lines[0].startswith(ORIGIN) else "line"
+    for text in reversed(lines[:line_number]):
+        number, colon, _ = text.strip().removeprefix("// ").partition(": ")
+        if colon and number.isdigit():
+            return f"{script}:{number}"
     return None
 
 

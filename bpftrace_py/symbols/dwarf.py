@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from elftools.common.exceptions import DWARFError
 from elftools.dwarf.dwarfinfo import DWARFInfo
 from elftools.elf.sections import Section as PlainSection
 
@@ -47,7 +48,7 @@ def guarded() -> Iterator[None]:
         yield
     except ElfError:
         raise
-    except (*ERRORS, NotImplementedError, RecursionError, MemoryError):
+    except (*ERRORS, DWARFError, NotImplementedError, RecursionError, MemoryError):
         raise ElfError("its debug information is damaged, or of a kind that is not known") from None
 
 

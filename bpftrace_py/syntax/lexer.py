@@ -246,6 +246,10 @@ class TokenList:
             if len(earlier) % 2:
                 self.bad_characters.append(token.lexpos)  # the quote that closes the one reported
                 return
+        elif token.value in "\u201c\u201d\u201e\u2018\u2019\xab\xbb":
+            hint = 'this is a typographic quote; strings are written in plain ones: "..."'
+        elif token.value.isspace():
+            hint = "this is not a plain space, though it looks like one"
         self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, hint=hint, character=token.value)
         self.bad_characters.append(token.lexpos)
         self.broken |= len(self.bad_characters) >= 2 * Diagnostics.LIMIT

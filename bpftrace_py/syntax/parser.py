@@ -133,6 +133,9 @@ def _token(kind: str, at: int) -> Token:
     return token  # type: ignore[no-any-return]
 
 
+_ARGUMENTS = ("STRING", "INTEGER", "IDENTIFIER", "VARIABLE", "MAP", "POSITIONAL")
+
+
 class _Parser:
     """PLY's parser over the tokens of one program, and what happens at its errors."""
 
@@ -204,20 +207,35 @@ class _Parser:
             self._skip_probe()
 
     def _report(self, token: Token, expected: set[str]) -> None:
-        word = self._statement_word()
-        hint = _OTHER_LANGUAGES.get(word)
-        if hint is None and token.type.startswith("ASSIGN") and token.type not in expected:
-            hint = "only `@maps` and `$variables` can be assigned to"
-            if self._tokens[self._next - 2].value == word and word not in BUILTINS:
-                hint += f": did you mean `${word}`?"
         self._diagnostics.error(
             messages.UNEXPECTED_TOKEN,
             Span(token.lexpos, token.end),
-            hint=hint,
+            hint=self._hint(token, expected),
             notes=self._open_block(self._next - 1) if expected == {"}"} else (),
             found=_quoted(self._text_of(token)),
             expected=describe(expected),
         )
+
+    def _hint(self, token: Token, expected: set[str]) -> str | None:
+        """What those who come from other languages, or hurry, mean by this."""
+        word, before = self._statement_word(), self._tokens[self._next - 2] if self._next > 1 else None
+        if word in _OTHER_LANGUAGES:
+            return _OTHER_LANGUAGES[word]
+        if token.type == "ASSIGN" and "EQUAL" in expected and expected & {")", "PREDICATE_CLOSE"}:
+            return "`==` compares"
+        if token.type.startswith("ASSIGN") and token.type not in expected:
+            hint = "only `@maps` and `$variables` can be assigned to"
+            if before is not None and before.value == word and word not in BUILTINS:
+                hint += f": did you mean `${word}`?"
+            return hint
+        if before is not None and before.type == ")" and expected == {"{"}:
+            return "what belongs to `if`, `while` and `unroll` is always in braces"
+        if before is not None and before.type == "IDENTIFIER" and token.type in _ARGUMENTS:
+            from bpftrace_py.language.functions import FUNCTIONS
+
+            if before.value in FUNCTIONS:
+                return f"the arguments of a function are in parentheses: {before.value}(...)"
+        return None
 
     def _statement_word(self) -> str:
         """The name that the statement in which the error is begins with, "" if it is none."""

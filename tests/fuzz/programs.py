@@ -77,7 +77,7 @@ EDGES = (
     (1 << 64) - 1,
 )
 BINARY = ("+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "&&", "||")
-STRLENS = (64, 64, 64, 64, 16, 8, 1, 200, 1024, 4096)
+STRLENS = (64, 64, 64, 64, 16, 8, 1, 200, 256, 1024)  # with more, comparing strings is what the verifier may give up on
 # Names that mean something to C, to the compiler, to BCC or to the text around them.
 ODD_NAMES = (
     "int", "while", "default", "linux", "unix", "current", "NULL", "errno", "ctx", "zero", "key", "value", "event", "events",

@@ -39,7 +39,11 @@ VALUES: tuple[t.Type, ...] = (
     t.PointerType(t.VOID), t.ArrayType(t.INT32, 3), t.ArrayType(t.ArrayType(COMM, 1), 2), t.ArrayType(t.INT64, 0),
     t.TupleType((t.INT64, COMM, t.TupleType((t.UINT32, t.INT64)))), t.TupleType((t.BufferType(3), t.INET)), POINT, LINE, OTHER,
 )  # fmt: skip
-KEYS: tuple[tuple[t.Type, ...], ...] = (*((type,) for type in VALUES if type.size), (t.INT64, COMM), (t.USYM, t.UINT64, LINE))
+KEYS: tuple[tuple[t.Type, ...], ...] = (
+    *((type,) for type in VALUES if type.size),
+    (t.INT64, COMM),
+    (t.USYM, t.UINT64, LINE),
+)
 INTEGERS = "%d %5i %-5u|%x %#X %08o %p %c %hhd %llu %+.3d %*"
 ACTIONS: tuple[unit.Action, ...] = (
     unit.Printf(1, "%d %s %d\n", (t.UINT64, COMM, t.UINT64)),
@@ -73,7 +77,9 @@ class Sink(Writer):
 
 def resolver() -> Resolver:
     """The real one, without a session: no stack is known, and nobody is listened to."""
-    return Resolver(probe_names=("BEGIN",), function_names=("f",), kernel_stack=lambda stack: bytes([stack & 0xFF]) * 16)
+    return Resolver(
+        probe_names=("BEGIN",), function_names=("f",), kernel_stack=lambda stack: bytes([stack & 0xFF]) * 16
+    )
 
 
 class Log:

@@ -109,7 +109,9 @@ def run(target: str, seconds: float) -> Outcome:
         done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         said = done.stderr.decode("utf-8", "replace")
         (WORK / f"{target}.log").write_text(said)
-        numbers = re.findall(r"stat::number_of_executed_units: (\d+)", said) or re.findall(r"^#(\d+)", said, re.MULTILINE)
+        numbers = re.findall(r"stat::number_of_executed_units: (\d+)", said) or re.findall(
+            r"^#(\d+)", said, re.MULTILINE
+        )
         outcome.executions += int(numbers[-1]) if numbers else 0
         outcome.coverage = max([outcome.coverage, *map(int, re.findall(r"cov: (\d+)", said))])
         if done.returncode == 0:

@@ -13,10 +13,12 @@ from bpftrace_py.language import builtins, functions, probe_types
 from bpftrace_py.runtime.image import Code, Image, MapSpec
 from bpftrace_py.runtime.unit_cache import _encode
 from bpftrace_py.source import Source
+from bpftrace_py.symbols.elf import ElfFile
 from tests.btf_blob import BtfBlob
 from tests.cases.case_files import DIAGNOSTICS, GENERATED, read
 from tests.fake_host import FORMATS, FakeHost
 from tests.fuzz.records import ACTIONS, INTEGERS, KEYS
+from tests.testprogs import build
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,8 +31,12 @@ def seeds(target: str) -> list[bytes]:
 def words() -> list[str]:
     """What scripts are made of: for a fuzzer's dictionary."""
     found = {*builtins.BUILTINS, *functions.FUNCTIONS, *probe_types.NAMES}
-    found |= set("if else while unroll return break continue struct union enum sizeof offsetof typedef #include #define".split())
-    found |= set("++ -- -> && || << >> == != <= >= += <<= @ @a $a $1 $# args-> /* */ // { } ( ) [ ] / , ; : ? ~ * % \" \\x 0x".split())
+    found |= set(
+        "if else while unroll return break continue struct union enum sizeof offsetof typedef #include #define".split()
+    )
+    found |= set(
+        '++ -- -> && || << >> == != <= >= += <<= @ @a $a $1 $# args-> /* */ // { } ( ) [ ] / , ; : ? ~ * % " \\x 0x'.split()
+    )
     return sorted(word for word in found if word)
 
 
@@ -45,7 +51,7 @@ def _scripts() -> Iterator[bytes]:
 
 def _headers() -> Iterator[bytes]:
     yield b"struct a { int x; char c[4]; struct { short s : 3; unsigned : 0; } b; union { long l; void (*f)(int); }; } __attribute__((packed));"
-    yield b"typedef struct a { struct a *next; struct list_head list; u32 n[2][3]; } a_t; enum e { A0 = 7, X };\n#define f \"text\"\n"
+    yield b'typedef struct a { struct a *next; struct list_head list; u32 n[2][3]; } a_t; enum e { A0 = 7, X };\n#define f "text"\n'
     yield b"#ifdef BPFTRACE_HAVE_BTF\n#include <linux/fs.h>\n#else\n#include <stdint.h>\n#endif\n#define X (A0 + 1)\n#define A0 sizeof(struct b)\nstruct b { _Bool b; double d; __int128 i; };"
     yield b"#if 1\nstatic inline int f(int x) { return x + 1; }\n#define X f(1)\n#endif\nextern struct c c; struct d { struct c c; };"
 
@@ -114,7 +120,11 @@ def _sideband() -> Iterator[bytes]:
     pair = struct.pack("=II", 4242, 4242)
     mapped = pair + struct.pack("=QQQIIQQII", 0x400000, 0x1000, 0, 8, 2, 99, 0, 5, 2) + b"/bin/x\0\0"
     yield record(10, 2, mapped) + record(3, 1 << 13, pair + b"x\0\0\0\0\0\0\0") + record(10, 2, mapped)
-    yield record(7, 0, struct.pack("=IIII", 5, 1, 5, 1)) + record(4, 0, pair + pair) + record(2, 0, struct.pack("=QQ", 1, 7))
+    yield (
+        record(7, 0, struct.pack("=IIII", 5, 1, 5, 1))
+        + record(4, 0, pair + pair)
+        + record(2, 0, struct.pack("=QQ", 1, 7))
+    )
 
 
 def _btf() -> Iterator[bytes]:
@@ -123,7 +133,9 @@ def _btf() -> Iterator[bytes]:
     blob.integer("__int128", 16, 1)
     text, pid = blob.pointer(blob.const(char)), blob.typedef("pid_t", integer)
     inner = blob.record("", 8, [("a", integer, 0), ("b", pid, 32)], union=True)
-    blob.record("s", 32, [("", inner, 0), ("name", text, 64), ("c", blob.array(char, 8), 128), ("next", blob.pointer(12), 192)])
+    blob.record(
+        "s", 32, [("", inner, 0), ("name", text, 64), ("c", blob.array(char, 8), 128), ("next", blob.pointer(12), 192)]
+    )
     blob.record("bits", 4, [("x", integer, 3 << 24), ("y", integer, 5 << 24 | 3)], flag=True)
     blob.enum("e", [("A", 1), ("B", 2)])
     blob.enum64("f", [("C", 1 << 40)])
@@ -141,10 +153,15 @@ def _elf() -> Iterator[bytes]:
 
 
 def _elf_file(wide: bool, order: str) -> bytes:
-    word, header_size = ("Q", 64) if wide else ("I", 52)
+    word = "Q" if wide else "I"
 
     def note(owner: bytes, kind: int, description: bytes) -> bytes:
-        return struct.pack(order + "III", len(owner), len(description), kind) + owner + description + bytes(-len(description) % 4)
+        return (
+            struct.pack(order + "III", len(owner), len(description), kind)
+            + owner
+            + description
+            + bytes(-len(description) % 4)
+        )
 
     def symbol(name: int, address: int, kind: int) -> bytes:
         if wide:
@@ -153,35 +170,61 @@ def _elf_file(wide: bool, order: str) -> bytes:
 
     probe = struct.pack(order + 3 * word, 0x1139, 0x2000, 0x2010) + b"provider\0name\0-4@%edi 8@-8(%rbp) 4@$7\0"
     strings = b"\0main\0data@V1\0_Z1fv\0"
-    names = b"\0.text\0.symtab\0.strtab\0.note.stapsdt\0.note.gnu.build-id\0.stapsdt.base\0.gnu_debuglink\0.shstrtab\0"
-    parts = [  # name, type, address, data, link, size of an entry
-        (b".text", 1, 0x1139, b"\x55\x48\x89\xe5\x5d\xc3" + bytes(42), 0, 0),
-        (b".symtab", 2, 0, symbol(0, 0, 0) + symbol(1, 0x1139, 2) + symbol(6, 0x1150, 1) + symbol(14, 0x1140, 2), 3, 24),
-        (b".strtab", 3, 0, strings, 0, 0),
-        (b".note.stapsdt", 7, 0, note(b"stapsdt\0", 3, probe), 0, 0),
-        (b".note.gnu.build-id", 7, 0, note(b"GNU\0", 3, b"\xab" * 20), 0, 0),
-        (b".stapsdt.base", 1, 0x2000, b"\0", 0, 0),
-        (b".gnu_debuglink", 1, 0, b"x.debug\0\1\2\3\4", 0, 0),
-        (b".shstrtab", 3, 0, names, 0, 0),
-    ]
+    return _file_of_sections(
+        [
+            (b".text", 1, 0x1139, b"\x55\x48\x89\xe5\x5d\xc3" + bytes(42), 0, 0),
+            (b".symtab", 2, 0, symbol(0, 0, 0) + symbol(1, 0x1139, 2) + symbol(6, 0x1150, 1) + symbol(14, 0x1140, 2), 3, 24),
+            (b".strtab", 3, 0, strings, 0, 0),
+            (b".note.stapsdt", 7, 0, note(b"stapsdt\0", 3, probe), 0, 0),
+            (b".note.gnu.build-id", 7, 0, note(b"GNU\0", 3, b"\xab" * 20), 0, 0),
+            (b".stapsdt.base", 1, 0x2000, b"\0", 0, 0),
+            (b".gnu_debuglink", 1, 0, b"x.debug\0\1\2\3\4", 0, 0),
+        ],
+        wide, order,
+    )  # fmt: skip
+
+
+_Sections = list[tuple[bytes, int, int, bytes, int, int]]  # name, type, address, data, link, size of an entry
+
+
+def _file_of_sections(sections: _Sections, wide: bool = True, order: str = "<") -> bytes:
+    """An ELF file of these sections, the first one loaded as code."""
+    word, header_size = ("Q", 64) if wide else ("I", 52)
+    names = b"\0" + b"\0".join(name for name, *_ in sections) + b"\0.shstrtab\0"
+    sections = [*sections, (b".shstrtab", 3, 0, names, 0, 0)]
     at = header_size + (56 if wide else 32)
     body, headers = b"", bytes(64 if wide else 40)
-    for name, kind, address, data, link, entry in parts:
+    for name, kind, address, data, link, entry in sections:
         headers += struct.pack(
-            order + "II" + 4 * word + "II" + 2 * word, names.index(name), kind, 6, address, at + len(body), len(data), link, 0, 1, entry
-        )
+            order + "II" + 4 * word + "II" + 2 * word, names.index(b"\0" + name + b"\0") + 1, kind, 6, address,
+            at + len(body), len(data), link, 0, 1, entry,
+        )  # fmt: skip
         body += data + bytes(-len(data) % 8)
+    address, size = sections[0][2], len(sections[0][3])
     if wide:
-        segment = struct.pack(order + "IIQQQQQQ", 1, 5, at, 0x1139, 0x1139, 48, 48, 1)
+        segment = struct.pack(order + "IIQQQQQQ", 1, 5, at, address, address, size, size, 1)
     else:
-        segment = struct.pack(order + "8I", 1, at, 0x1139, 0x1139, 48, 48, 5, 1)
-    machine = 62 if wide else 3
+        segment = struct.pack(order + "8I", 1, at, address, address, size, size, 5, 1)
+    count = len(sections) + 1
     identity = b"\x7fELF" + bytes((1 + wide, 1 if order == "<" else 2, 1)) + bytes(9)
     header = identity + struct.pack(
-        order + "HHI" + 3 * word + "IHHHHHH", 3, machine, 1, 0x1139, header_size, at + len(body), 0,
-        header_size, len(segment), 1, len(headers) // (len(parts) + 1), len(parts) + 1, len(parts),
+        order + "HHI" + 3 * word + "IHHHHHH", 3, 62 if wide else 3, 1, address, header_size, at + len(body), 0, header_size,
+        len(segment), 1, len(headers) // count, count, count - 1,
     )  # fmt: skip
     return header + segment + body + headers
+
+
+def _dwarf() -> Iterator[bytes]:
+    """The debug information of the test programs, without the programs."""
+    for name in ("arguments", "arguments_dwarf2", "arguments_units5"):
+        file = ElfFile(str(build.program(name)))
+        sections: _Sections = [(b".text", 1, 0x1139, bytes(48), 0, 0)]
+        sections += (
+            (s.name.encode(), 1, 0, file.data(s), 0, 0)
+            for s in file.sections
+            if s.name.startswith(".debug") and s.name not in (".debug_line", ".debug_aranges") and not s.compressed
+        )
+        yield _file_of_sections(sections)
 
 
 def _usdt() -> Iterator[bytes]:
@@ -190,7 +233,14 @@ def _usdt() -> Iterator[bytes]:
 
 
 def _mangled() -> Iterator[bytes]:
-    yield from (b"1fv", b"N2ns1CIiE1gERKSt6vectorIiSaIiEE", b"St4sortIPiEvT_S1_", b"1fv.cold.7", b"GVZ4mainE1x", b"1fIJiEEvDpT_")
+    yield from (
+        b"1fv",
+        b"N2ns1CIiE1gERKSt6vectorIiSaIiEE",
+        b"St4sortIPiEvT_S1_",
+        b"1fv.cold.7",
+        b"GVZ4mainE1x",
+        b"1fIJiEEvDpT_",
+    )
 
 
 def _linker_cache() -> Iterator[bytes]:
@@ -214,5 +264,5 @@ _SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "c_declarations": _headers, "system_command": _commands, "environment": _variables, "ring_buffer": _rings,
     "decoder": _one_of_each_action, "map_rows": _rows, "printf_format": _formats, "tracepoint": _tracepoints,
     "kallsyms": _kallsyms, "process_maps": _maps, "sideband": _sideband, "btf_types": _btf, "elf": _elf,
-    "usdt_arguments": _usdt, "demangler": _mangled, "linker_cache": _linker_cache, "cache_entry": _cache_entries,
+    "usdt_arguments": _usdt, "demangler": _mangled, "linker_cache": _linker_cache, "dwarf": _dwarf, "cache_entry": _cache_entries,
 }  # fmt: skip

@@ -8,6 +8,7 @@ for: `run_atheris.py` (coverage-guided, `make fuzz`), and `test_any_bytes.py` (w
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from bpftrace_py.compiler import compile_source
 from bpftrace_py.config import Config, from_environment
 from bpftrace_py.diagnostics import BpftraceError, Diagnostics, InternalError
 from bpftrace_py.host import Host
-from bpftrace_py.ktypes import btf, btf_image, tracepoint_format
+from bpftrace_py.ktypes import btf, btf_image, dwarf_types, tracepoint_format
 from bpftrace_py.ktypes.c_declarations import parse_declarations
 from bpftrace_py.language import shell
 from bpftrace_py.live_host import LiveHost, find_symbol, functions_of
@@ -372,6 +373,25 @@ def elf(data: bytes) -> None:
             except ElfError as error:
                 assert str(error)
         file.close()
+
+
+@target
+def dwarf(data: bytes) -> None:
+    """Debug information: the arguments of functions, and the types that it names."""
+    with file_of(data) as path:
+        types = dwarf_types.load(path)
+        if types is None:
+            return
+        for word in dict.fromkeys(re.findall(rb"[A-Za-z_]\w{2,}", data)[:60]):
+            name = word.decode()
+            with suppress(ElfError):
+                types.function(0x1139, name)
+                types.function_listing(0x1139, name)
+            types.enumerator(name)
+            for known in (name, f"struct {name}", f"union {name}", f"enum {name}"):
+                found = types.find(known)
+                if isinstance(found, RecordType):
+                    types.fields(found)
 
 
 @target

@@ -85,9 +85,25 @@ def test_json_is_one_object_a_line() -> None:
     done = run_command("-f", "json", "-e", program)
     lines = [json.loads(line) for line in done.lines]
     assert [line["type"] for line in lines] == [
-        "attached_probes", "printf", "map", "warning", "syscall", "hist", "map",
+        "attached_probes", "printf", "map", "warning", "syscall", "hist", "map", "totals",
     ]  # fmt: skip
     assert lines[2]["data"] == {"@x": {"1": 2}}
+
+
+def test_json_ends_with_the_totals_of_the_run() -> None:
+    program = 'BEGIN { $i = 0; while ($i < 600) { printf("%d", $i); @n[$i] = 1; $i++; } exit(); }'
+    done = run_command("-f", "json", "-e", program, env={"BPFTRACE_RING_BYTES": "4096", "BPFTRACE_MAP_KEYS_MAX": "100"})
+    lines = [json.loads(line) for line in done.lines]
+    assert (lines[-1]["type"], [line["type"] for line in lines].count("totals")) == ("totals", 1)
+    totals = lines[-1]["data"]
+    printed = sum(line["type"] == "printf" for line in lines)
+    lost = sum(line["data"]["events"] for line in lines if line["type"] == "lost_events")
+    assert totals.pop("seconds") >= 0
+    assert totals == {
+        "probes": 1, "probes_failed": 0, "events": printed, "lost_events": lost, "lost_updates": {"@n": 500}, "lost_stacks": 0,
+        "stopped_loops": {},
+    }  # fmt: skip
+    assert printed + lost == 601  # the exit(), too, which is made up for
 
 
 @pytest.mark.parametrize("mode", ["line", "full", "none"])

@@ -17,7 +17,13 @@ from tests.runtime.test_export import get, serving
 DEPLOY = Path(__file__).resolve().parents[2] / "examples" / "deploy"
 SCRIPT = DEPLOY / "node.bt"
 PORT = 9435
-METRICS = {"bpftrace_runqueue_us", "bpftrace_execs_total", "bpftrace_exits_total", "bpftrace_signals_total", "bpftrace_disk_us"}
+METRICS = {
+    "bpftrace_runqueue_us",
+    "bpftrace_execs_total",
+    "bpftrace_exits_total",
+    "bpftrace_signals_total",
+    "bpftrace_disk_us",
+}
 
 
 def unit_lines() -> dict[str, list[str]]:
@@ -66,8 +72,12 @@ def test_systemd_takes_the_service(tmp_path: Path) -> None:
     text = (DEPLOY / "bpftrace-metrics.service").read_text()
     assert text.count("/usr/local/bin/bpftrace-py") == 1
     service = tmp_path / "bpftrace-metrics.service"
-    service.write_text(text.replace("/usr/local/bin/bpftrace-py", command()).replace("man:bpftrace-py(1)", "man:bash(1)"))
-    done = subprocess.run([analyze, "verify", "--man=no", str(service)], capture_output=True, text=True, timeout=TIME_LIMIT)
+    service.write_text(
+        text.replace("/usr/local/bin/bpftrace-py", command()).replace("man:bpftrace-py(1)", "man:bash(1)")
+    )
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", str(service)], capture_output=True, text=True, timeout=TIME_LIMIT
+    )
     about_it = [line for line in done.stderr.splitlines() if service.name in line]
     assert about_it == []
 

@@ -493,7 +493,9 @@ def built(directory: Path, name: str, source: str) -> str:
 
 def test_hotstacks(tmp_path: Path) -> None:
     program = built(tmp_path, "hotloop", HOT)
-    out = watch("hotstacks", lambda: subprocess.run([program], check=True)).stdout
+    with subprocess.Popen(["sh", "-c", f"read go; exec {program}"], stdin=subprocess.PIPE) as process:
+        out = watch("hotstacks", lambda: process.communicate(b"\n"), process.pid).stdout
+        assert process.returncode == 0
     stacks = re.findall(r"busy_inner\+\d+\n +busy_outer\+\d+\n +main\+\d+\n(?: .*\n)*, hotloop\]: (\d+)", out)
     assert sum(map(int, stacks)) >= 50
 

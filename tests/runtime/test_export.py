@@ -105,8 +105,8 @@ def test_histograms_have_exact_buckets_and_sums() -> None:
 
 def test_maps_are_printed_as_without_it() -> None:
     """The sums that histograms keep for a scrape are not seen anywhere else."""
-    program = PROGRAM.replace("tid", "1").replace("comm", "2").replace("cpu", "3") + " END { delete(@hist[1, \"t\"]); }"
-    program = program.replace('printf("hello\\n");', "print(@lhist); zero(@lhist); print(@hist[1, \"t\"]); exit();")
+    program = PROGRAM.replace("tid", "1").replace("comm", "2").replace("cpu", "3") + ' END { delete(@hist[1, "t"]); }'
+    program = program.replace('printf("hello\\n");', 'print(@lhist); zero(@lhist); print(@hist[1, "t"]); exit();')
     assert run_command("-e", program).stdout == run_command("--export", "prometheus:0", "-e", program).stdout
 
 
@@ -123,8 +123,11 @@ def test_live_values_grow_from_scrape_to_scrape() -> None:
 
 
 def test_many_scrapes_at_once_while_events_flow() -> None:
-    program = 'tracepoint:syscalls:sys_enter_getppid /pid == $1/ { @n = count(); @by[tid] = count(); printf("%d\\n", tid); }'
-    workload = subprocess.Popen([sys.executable, "-c", "import os, sys\nsys.stdin.read(1)\nwhile True: os.getppid()"], stdin=subprocess.PIPE)
+    program = (
+        'tracepoint:syscalls:sys_enter_getppid /pid == $1/ { @n = count(); @by[tid] = count(); printf("%d\\n", tid); }'
+    )
+    busy = "import os, sys\nsys.stdin.read(1)\nwhile True: os.getppid()"
+    workload = subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE)
     try:
         with serving("-o", "/dev/null", "-e", program, str(workload.pid)) as (session, url):
             assert workload.stdin
@@ -140,7 +143,9 @@ def test_many_scrapes_at_once_while_events_flow() -> None:
 
 
 def test_too_many_label_sets_are_counted() -> None:
-    program = 'BEGIN { $i = 1; while ($i <= 50) { @n[$i] = sum($i); @few[$i % 3] = count(); $i++; } printf("done\\n"); }'
+    program = (
+        'BEGIN { $i = 1; while ($i <= 50) { @n[$i] = sum($i); @few[$i % 3] = count(); $i++; } printf("done\\n"); }'
+    )
     with serving("-e", program, env={"BPFTRACE_EXPORT_LABELS_MAX": "20"}) as (session, url):
         session.wait_for("done")
         found = scrape(url)
@@ -159,9 +164,26 @@ def test_what_a_full_map_refuses_is_counted() -> None:
         session.interrupt()
 
 
+def test_ipv6() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("needs IPv6 (an address ::1)")
+    with Session("--export", "prometheus:[::1]:0", "-e", "BEGIN { @ = 7; }") as session:
+        url = session.wait_for(r"^Metrics are at (http://\[::1\]:\d+/metrics)$", stream="stderr")[1]
+        assert scrape(url)[key("bpftrace_unnamed")] == 7
+        session.interrupt()
+
+
 def test_only_metrics_are_served() -> None:
     with serving("-e", "BEGIN { @ = count(); }") as (session, url):
-        for path, method, status in (("/", "GET", 200), ("/other", "GET", 404), ("/metrics", "POST", 501), ("/metrics", "HEAD", 200)):
+        for path, method, status in (
+            ("/", "GET", 200),
+            ("/other", "GET", 404),
+            ("/metrics", "POST", 501),
+            ("/metrics", "HEAD", 200),
+        ):
             request = urllib.request.Request(url.removesuffix("/metrics") + path, method=method)
             try:
                 found = urllib.request.urlopen(request, timeout=TIME_LIMIT).status
@@ -205,14 +227,18 @@ def test_an_address_that_is_not_ours(place: str) -> None:
 def test_a_bad_place_is_bad_usage() -> None:
     done = run_command("--export", "prometheus:http", "-e", "BEGIN { exit(); }")
     assert done.status == 2
-    assert done.stderr.startswith("error[E0832]: --export takes prometheus:PORT or prometheus:ADDRESS:PORT, not 'prometheus:http'\n")
+    assert done.stderr.startswith(
+        "error[E0832]: --export takes prometheus:PORT or prometheus:ADDRESS:PORT, not 'prometheus:http'\n"
+    )
 
 
 def test_without_the_library_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "prometheus_client.py").write_text("raise ImportError('not here')\n")
     done = run_command("--export", "prometheus:0", "-e", "BEGIN { exit(); }", env={"PYTHONPATH": str(tmp_path)})
     assert (done.status, done.stdout) == (1, "")
-    assert done.stderr.startswith("error[E0833]: --export prometheus needs the Python package prometheus_client\n  hint: ")
+    assert done.stderr.startswith(
+        "error[E0833]: --export prometheus needs the Python package prometheus_client\n  hint: "
+    )
 
 
 def test_nothing_of_it_is_imported_without_the_option() -> None:
@@ -261,7 +287,9 @@ def query(api: str, expression: str) -> list[tuple[dict[str, str], float]]:
     deadline = time.monotonic() + TIME_LIMIT
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{api}/query?{urllib.parse.urlencode({'query': expression})}", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"{api}/query?{urllib.parse.urlencode({'query': expression})}", timeout=5
+            ) as answer:
                 found = json.load(answer)["data"]["result"]
         except (OSError, KeyError):
             found = []
@@ -275,7 +303,7 @@ def query(api: str, expression: str) -> list[tuple[dict[str, str], float]]:
 def test_prometheus_scrapes_it(tmp_path: Path) -> None:
     program = (
         'interval:ms:100 { @ticks = count(); @h["k"] = hist(100); @l["a\\"b"] = lhist(3, 0, 10, 1); @last = "x\\\\y"; }'
-        ' BEGIN { @ms = avg(4); @ms = avg(6); }'
+        " BEGIN { @ms = avg(4); @ms = avg(6); }"
     )
     with serving("-e", program) as (session, url), prometheus(urllib.parse.urlsplit(url).netloc, tmp_path) as api:
         (up,) = query(api, 'up{job="bpftrace"} == 1')
@@ -307,9 +335,15 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
         session.wait_for("hello")
         page = get(url)
         session.interrupt()
-    done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=TIME_LIMIT)
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=TIME_LIMIT
+    )
     # It also knows better how to name things; what we name is the script's own.
-    complaints = [line for line in done.stderr.splitlines() if not re.match(r"bpftrace_(count|sum|avg|min|max|hist|text|number)\b", line)]
+    complaints = [
+        line
+        for line in done.stderr.splitlines()
+        if not re.match(r"bpftrace_(count|sum|avg|min|max|hist|text|number)\b", line)
+    ]
     assert complaints == [], done.stderr
 
 

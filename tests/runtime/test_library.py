@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_errors_have_diagnostics() -> None:
         assert (diagnostic.code, diagnostic.span.start) == ("E0301", 13)
         assert "nope" in str(error.value)
         assert isinstance(error.value, bpftrace_py.BpftraceError)
+
+
+def test_a_program_that_ran_before_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bpftrace_py import compiler
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiled = []
+    compile_source = compiler.compile_source
+    monkeypatch.setattr(compiler, "compile_source", lambda *a, **k: compiled.append(a[0].text) or compile_source(*a, **k))
+    program = 'BEGIN { printf("%d", $1); exit(); }'
+    for cache, parameter, times in ((True, 1, 1), (True, 1, 1), (True, 2, 2), (False, 1, 3)):
+        with trace(program, parameters=[parameter], cache=cache) as session:
+            assert [event.values for event in session] == [(parameter,)]
+        assert len(compiled) == times
 
 
 def test_events_are_python_values() -> None:

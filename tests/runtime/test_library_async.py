@@ -31,7 +31,7 @@ def test_events_and_maps() -> None:
                     assert await session.read("n") == 3
                     with pytest.raises(KeyError):
                         await session.read("nope")
-                    with pytest.raises(RuntimeError, match="await session.read"):
+                    with pytest.raises(RuntimeError, match=r"await session\.read"):
                         session.maps  # noqa: B018
                     session.stop()
         assert seen == [str(threading.get_native_id())] * 3 + ["end"]
@@ -143,7 +143,8 @@ def test_a_task_that_is_cancelled_detaches() -> None:
 
 def test_two_sessions_at_once() -> None:
     async def numbers(first: int) -> list[str]:
-        async with trace(f'BEGIN {{ @n = {first}; }} interval:ms:20 {{ @n++; printf("%d", @n); if (@n == {first + 5}) {{ exit(); }} }}') as session:
+        program = 'BEGIN { @n = $1; } interval:ms:20 { @n++; printf("%d", @n); if (@n == $1 + 5) { exit(); } }'
+        async with trace(program, parameters=[first]) as session:
             return [event.text async for event in session]
 
     async def main() -> None:

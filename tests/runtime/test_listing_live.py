@@ -45,7 +45,8 @@ def running(*arguments: str, root: Path | None = None) -> Iterator[int]:
 
 @pytest.mark.parametrize("search", [
     "tracepoint:*", "t:sched:*wak*", "t:*wak*", "tracepoint:syscalls:sys_enter_read,tracepoint:syscalls:sys_enter_write",
-    "*:sys_enter_o*",
+    "*:sys_enter_o*", "*", "t*:sched:*", "tracepoint:sched:*", "t:*:*switch*", "tracepoint:*:sys_enter_op*", "*wak*",
+    "tracepoint:syscalls:sys_enter_openat",
 ])  # fmt: skip
 def test_tracepoints(search: str) -> None:
     def tracepoints(lines: list[str]) -> list[str]:
@@ -115,6 +116,24 @@ def test_functions_of_a_file(name: str) -> None:
     expected = theirs("-l", f"uprobe:{path}:*")
     assert f"uprobe:{path}:main" in expected or name.endswith(".so")
     assert ours("-l", f"uprobe:{path}:*") == expected
+
+
+def test_arguments_of_functions() -> None:
+    """Of each function of a C program, by its debug information."""
+    path = build.program("arguments")
+    expected = theirs("-lv", f"uprobe:{path}:*")
+    assert "    struct point* p" in expected
+    assert ours("-lv", f"uprobe:{path}:*") == expected
+
+
+@pytest.mark.parametrize("search", ["tracepoint:nonsense:*", "t:sched:zz*", "zz_nothing", "interval:*", "uprobe:/bin/*zz*:main"])
+def test_what_matches_nothing_lists_nothing(search: str) -> None:
+    assert ours("-l", search) == []
+
+
+def test_a_word_is_also_looked_for_among_categories() -> None:
+    found = ours("-l", "raw_syscalls")
+    assert {"tracepoint:raw_syscalls:sys_enter", "tracepoint:raw_syscalls:sys_exit"} <= set(found)
 
 
 def test_functions_of_bash() -> None:

@@ -128,7 +128,8 @@ def test_other_threads_keep_their_user():
 
 
 def test_what_clang_refuses_is_our_bug_at_the_line_of_the_script(capfd):
-    source = SOURCE.replace("*value = pid_tgid() >> 32;", "\n\t\t// test.bt:7: @ = nonsense\n\t\t*value = nonsense;")
+    source = SOURCE.replace("*value = pid_tgid() >> 32;", "\n\t\t// 7: @ = nonsense\n\t\t*value = nonsense;")
+    source = f"// Generated from test.bt\n{source}"
     with pytest.raises(InternalError) as caught, loaded(unit(source, program("begin", *BEGIN))):
         pass
     (diagnostic,) = caught.value.diagnostics

@@ -80,3 +80,10 @@ def test_what_loops_work_out(body: str, expected: str):
     done = run(f"BEGIN {{ {body} exit(); }}")
     assert done.lines[1] == expected, done.stderr
     assert "W0911" not in done.stderr
+
+
+def test_a_block_that_is_too_large_is_told():
+    """Ten comparisons of long strings are more than the million instructions that the verifier looks at."""
+    program = "BEGIN {\n $a = str(0); $b = str(7); " + "@x += $a == $b; " * 10 + "exit(); }"
+    done = run(program, env={"BPFTRACE_STRLEN": "65535"})
+    assert done.status == 1 and done.stderr.startswith("error[E0604]: the block at stdin:1 is more than")

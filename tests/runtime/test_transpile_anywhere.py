@@ -46,7 +46,9 @@ print(sorted(name for name in sys.modules if name.startswith("bpftrace_py.runtim
 """
 
 
-@pytest.mark.parametrize(("platform", "missing"), [("darwin", "bcc"), ("win32", "bcc resource fcntl pwd grp termios tty pty")])
+@pytest.mark.parametrize(
+    ("platform", "missing"), [("darwin", "bcc"), ("win32", "bcc resource fcntl pwd grp termios tty pty")]
+)
 def test_without_root_bcc_and_linux(platform: str, missing: str) -> None:
     hidden = 'mount -t tmpfs none /sys && mount -t tmpfs none /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
     done = subprocess.run(

@@ -11,6 +11,7 @@ import pytest
 
 from bpftrace_py import cli, command
 from bpftrace_py.diagnostics import HostError
+from bpftrace_py.live_host import LiveHost
 from bpftrace_py.version import __version__
 
 HELLO = 'BEGIN { printf("hello\\n"); }'
@@ -89,6 +90,12 @@ def test_headers_from_a_directory_that_has_none(tmp_path: Path) -> None:
     assert done.stderr.startswith(
         f"error[E0801]: BPFTRACE_KERNEL_SOURCE='{tmp_path}' is not a directory with a kernel's"
     )
+
+
+def test_a_user_who_may_not_read_tracefs_is_told(tmp_path: Path) -> None:
+    (warning,) = command._hidden_tracepoints(LiveHost(tracefs=str(tmp_path / "closed")))
+    assert (warning.code, warning.hint) == ("W0802", "run it as root, or by sudo")
+    assert command._hidden_tracepoints(LiveHost(tracefs=str(tmp_path))) == []
 
 
 def test_every_option_is_in_the_usage() -> None:

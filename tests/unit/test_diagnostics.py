@@ -158,3 +158,27 @@ def test_every_message_is_used() -> None:
     by_name = {name: value for name, value in vars(messages).items() if isinstance(value, messages.Message)}
     assert len(by_name) == len(messages.ALL)
     assert set(by_name) - used == set()
+
+
+def test_the_marker_stands_under_wide_characters_and_tabs() -> None:
+    """As a terminal shows them: two columns for a CJK character, none for a combining one."""
+    text = 'BEGIN {\tprintf("\N{CJK UNIFIED IDEOGRAPH-65E5}e\N{COMBINING ACUTE ACCENT}"); foo; }'
+    _, line, marker = diagnostic(text, "foo").render().split("\n")
+    assert line == f"    {text}"
+    assert marker == "    " + " " * 7 + "\t" + " " * 8 + "  " + " " + '"); '.replace('"', " ").replace(")", " ").replace(";", " ") + "^~~"
+    _, _, marker = diagnostic("\N{CJK UNIFIED IDEOGRAPH-65E5}", "\N{CJK UNIFIED IDEOGRAPH-65E5}").render().split("\n")
+    assert marker == "    ^~"
+
+
+def test_lines_of_a_dos_file_have_no_trace_of_their_end() -> None:
+    assert diagnostic("BEGIN {\r\n  foo;\r\n}\r\n", "foo").render().split("\n")[1:] == ["      foo;", "      ^~~"]
+
+
+def test_names_that_could_steer_a_terminal_are_harmless_in_messages() -> None:
+    told = Diagnostic(
+        Severity.ERROR, "E0101", "cannot read \033]0;owned\007 and \udce9", Span(0, 1), "try \x9b31m", source=Source("x", "a\033.bt")
+    ).render(color=True)
+    assert re.sub(r"\033\[\d+m", "", told).isprintable() or "\n" in told
+    plain = re.sub(r"\033\[\d+m", "", told).split("\n")
+    assert plain[0] == "a\\x1b.bt:1:1: error[E0101]: cannot read \\x1b]0;owned\\x07 and \\xe9"
+    assert plain[3] == "  hint: try \\xc2\\x9b31m"

@@ -21,7 +21,9 @@ STACKS: Stacks = {
 
 class Box:
     def __init__(self, element: ElementTree.Element) -> None:
-        self.x, self.y, self.width, self.height = (float(element.get(name, "")) for name in ("x", "y", "width", "height"))
+        self.x, self.y, self.width, self.height = (
+            float(element.get(name, "")) for name in ("x", "y", "width", "height")
+        )
         self.row = int(element.get("data-row", ""))
         title, rect, label = (element.find(f"{SVG}g/{SVG}{name}") for name in ("title", "rect", "text"))
         assert title is not None and title.text
@@ -46,7 +48,13 @@ def test_frames_are_to_scale_and_stand_under_their_callers() -> None:
     assert found["all"].share == "100 of 100, 100.00 %)"
     assert found["main"].share == "95 of 100, 95.00 %)"
     assert found["read_everything_there_is"].share == "60 of 100, 60.00 %)"
-    for name, count, row in (("all", 100, 0), ("app", 95, 1), ("main", 95, 2), ("compute", 30, 3), ("vfs_read [kernel]", 60, 4)):
+    for name, count, row in (
+        ("all", 100, 0),
+        ("app", 95, 1),
+        ("main", 95, 2),
+        ("compute", 30, 3),
+        ("vfs_read [kernel]", 60, 4),
+    ):
         assert found[name].width == pytest.approx(space * count / 100, abs=0.02)
         assert (found[name].row, found[name].y) == (row, HEAD + row * ROW)
     assert found["read_everything_there_is"].x == pytest.approx(found["compute"].x + found["compute"].width, abs=0.02)

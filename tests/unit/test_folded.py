@@ -60,9 +60,25 @@ def test_keys_come_first_and_kernel_frames_last(mode: str) -> None:
 
 
 def test_which_maps_have_stacks() -> None:
-    sums = (types.COUNT, types.SumType(), types.AvgType(), types.StatsType(), HistType(), types.LhistType(0, 9, 1), UINT64)
-    good = [a_map(value, INT64, K, name=str(number)) for number, value in enumerate(sums)] + [a_map(UINT64, TupleType((U, INT64)))]
-    bad = [a_map(types.MinType(), K), a_map(types.COUNT, INT64), a_map(types.COUNT), a_map(K, INT64), a_map(types.StringType(8), U)]
+    sums = (
+        types.COUNT,
+        types.SumType(),
+        types.AvgType(),
+        types.StatsType(),
+        HistType(),
+        types.LhistType(0, 9, 1),
+        UINT64,
+    )
+    good = [a_map(value, INT64, K, name=str(number)) for number, value in enumerate(sums)] + [
+        a_map(UINT64, TupleType((U, INT64)))
+    ]
+    bad = [
+        a_map(types.MinType(), K),
+        a_map(types.COUNT, INT64),
+        a_map(types.COUNT),
+        a_map(K, INT64),
+        a_map(types.StringType(8), U),
+    ]
     assert stack_maps([*good, *bad]) == good
 
 
@@ -156,5 +172,3 @@ def test_all_else_goes_to_standard_error(counted: ScriptMap) -> None:
     written.output.map(counted, [((user(1),), 1)])
     errors, lines = written.end()
     assert (errors, lines) == ("Attaching 2 probes...\nhello\n@z: 5\n", "main;start;malloc 1\n")
-
-

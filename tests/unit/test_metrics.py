@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import select
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
 
-from bpftrace_py import types
+from bpftrace_py import messages, types
 from bpftrace_py.codegen.unit import BoundedLoop, ScriptMap, Unit
-from bpftrace_py.diagnostics import HostError
+from bpftrace_py.diagnostics import HostError, host_error
 from bpftrace_py.export.families import Exported, Family
 from bpftrace_py.export.names import COUNTER, GAUGE, HISTOGRAM, SUMMARY, MetricNames, label_names
-from bpftrace_py.export.server import parse
+from bpftrace_py.export.server import MetricsServer, parse
 from bpftrace_py.output.values import Texts
 from bpftrace_py.runtime.totals import totals
 from bpftrace_py.symbols.resolver import Resolver
@@ -36,7 +41,9 @@ def exported(*maps: ScriptMap, most: int = 1000, **unit: Any) -> Exported:
     return Exported(Unit("test.bt", "", (), maps, (), **unit), Texts(Resolver()), most)
 
 
-def a_map(name: str, value: types.Type, *keys: types.Type, names: tuple[str, ...] = (), with_sum: bool = False) -> ScriptMap:
+def a_map(
+    name: str, value: types.Type, *keys: types.Type, names: tuple[str, ...] = (), with_sum: bool = False
+) -> ScriptMap:
     return ScriptMap(name, name or "unnamed", keys, value, "hash", 4096, names, with_sum)
 
 
@@ -128,7 +135,9 @@ def slots(type_: HistType | LhistType, *values: int) -> list[int]:
 
 
 def bounds(family: Family, **labels: str) -> dict[str, int | float]:
-    return {s.labels["le"]: s.value for s in family.samples if s.suffix == "_bucket" and labels.items() <= s.labels.items()}
+    return {
+        s.labels["le"]: s.value for s in family.samples if s.suffix == "_bucket" and labels.items() <= s.labels.items()
+    }
 
 
 def test_a_log2_histogram_has_exact_bounds() -> None:
@@ -145,7 +154,9 @@ def test_a_log2_histogram_has_exact_bounds() -> None:
 def test_a_linear_histogram_has_exact_bounds() -> None:
     values = (-5, 0, 2, 3, 8, 9, 10, 11)
     type_ = LhistType(0, 10, 3)  # the step does not divide the range
-    family = collect(exported(a_map("h", type_, with_sum=True)), h=[((), slots(type_, *values), sum(values))])["bpftrace_h"]
+    family = collect(exported(a_map("h", type_, with_sum=True)), h=[((), slots(type_, *values), sum(values))])[
+        "bpftrace_h"
+    ]
     shown = bounds(family)
     assert list(shown) == ["-1", "2", "5", "8", "+Inf"]
     for bound, count in shown.items():
@@ -206,9 +217,23 @@ def test_keys_that_look_alike_are_one_label_set() -> None:
 
 
 def test_what_the_run_loses_is_told() -> None:
-    unit = Unit("t", "", (), (a_map("x", types.COUNT),), (), bounded_loops=(BoundedLoop(7, 10), BoundedLoop(7, 10)), probe_count=3)
+    unit = Unit(
+        "t",
+        "",
+        (),
+        (a_map("x", types.COUNT),),
+        (),
+        bounded_loops=(BoundedLoop(7, 10), BoundedLoop(7, 10)),
+        probe_count=3,
+    )
     run = totals(unit, [4, 5, 6, 1, 2], seconds=2.0, failed=1, events=9)
-    assert (run.probes, run.lost_events, run.lost_updates, run.lost_stacks, run.stopped_loops) == (2, 4, {"x": 5}, 6, {7: 3})
+    assert (run.probes, run.lost_events, run.lost_updates, run.lost_stacks, run.stopped_loops) == (
+        2,
+        4,
+        {"x": 5},
+        6,
+        {7: 3},
+    )
     source = Exported(unit, Texts(Resolver()), 10)
     found = {f.name: lines(f) for f in source.collect(Maps(x=[((), 1)]), run)}  # type: ignore[arg-type]
     assert found["bpftrace_lost_map_updates"] == ['bpftrace_lost_map_updates_total{map="@x"} 5']
@@ -227,9 +252,45 @@ def test_addresses() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "prometheus", "prometheus:", "prometheus:x", "statsd:1", "prometheus:70000", "prometheus::1:80", "prometheus::80", "9435"]
+    "text",
+    [
+        "",
+        "prometheus",
+        "prometheus:",
+        "prometheus:x",
+        "statsd:1",
+        "prometheus:70000",
+        "prometheus::1:80",
+        "prometheus::80",
+        "9435",
+    ],
 )
 def test_bad_addresses(text: str) -> None:
     with pytest.raises(HostError) as error:
         parse(text)
     assert (error.value.diagnostics[0].code, error.value.exit_code) == ("E0832", 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (TimeoutError(), 503, "The session is busy, or about to end."),
+        (CancelledError(), 503, "The session is busy, or about to end."),
+        (host_error(messages.MAP_UNREADABLE, map="x", reason="no reason"), 500, "no reason"),
+        (ZeroDivisionError("oh"), 500, "ZeroDivisionError: oh: this is a bug in bpftrace-py"),
+    ],
+)
+def test_a_scrape_that_fails_says_why(error: BaseException, status: int, said: str) -> None:
+    def collect() -> list[Family]:
+        raise error
+
+    pytest.importorskip("prometheus_client")
+    with MetricsServer("127.0.0.1", 0) as server:
+        server._collect = collect
+        accepting = threading.Thread(target=lambda: select.select([server], [], [], 60) and server.handle_request())
+        accepting.start()
+        with pytest.raises(urllib.error.HTTPError) as failure:
+            urllib.request.urlopen(server.url, timeout=60)
+        accepting.join()
+    assert failure.value.code == status
+    assert said in failure.value.read().decode()

@@ -200,7 +200,7 @@ def test_a_wildcard_may_come_from_a_parameter() -> None:
     ("profile:99", "E0203", "profile:99", "profile:hz:99"),
     ("interval:s", "E0203", "interval:s", "interval:s:1"),
     ("profile:hz:1:2", "E0203", "profile:hz:1:2", None),
-    ("tracepoint:syscalls", "E0203", "tracepoint:syscalls", "tracepoint:syscalls:sys_enter_openat"),
+    ("tracepoint:syscalls", "E0203", "tracepoint:syscalls", "tracepoint:syscalls:*"),
     ("kprobe:vfs_read:x", "E0203", "kprobe:vfs_read:x", None),
     ("kprobe:", "E0204", "", None),
     ("interval::1", "E0204", "", None),

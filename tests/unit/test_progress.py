@@ -30,7 +30,9 @@ def test_what_is_quick_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_takes_its_time_is_told_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = (0.6, 10, 300), (0.65, 20, 300), (0.75, 30, 300), (2.0, 300, 300)
     clear = "\r\033[K"
-    assert written(monkeypatch, *calls) == f"{clear}Attaching probes: 10 of 300{clear}Attaching probes: 30 of 300{clear}"
+    assert (
+        written(monkeypatch, *calls) == f"{clear}Attaching probes: 10 of 300{clear}Attaching probes: 30 of 300{clear}"
+    )
     assert written(monkeypatch, calls[0]) == f"{clear}Attaching probes: 10 of 300{clear}"  # an error ends it
 
 

@@ -2,12 +2,16 @@
 
 import errno
 
+import pytest
+
 from bpftrace_py.diagnostics import HostError, InternalError
 from bpftrace_py.runtime import refused
 
-C = """int f(void *ctx)
+C = """// Generated from tool.bt
+
+int f(void *ctx)
 {
-	// tool.bt:12: @x = 1
+	// 12: @x = 1
 	u64 v = 1;
 	v = nope;
 }
@@ -15,18 +19,18 @@ C = """int f(void *ctx)
 
 
 def test_the_line_of_the_script_is_in_the_comment_above():
-    assert refused.script_place(C, 5) == "tool.bt:12"
+    assert refused.script_place(C, 7) == "tool.bt:12"
     assert refused.script_place(C, 2) is None
-    assert refused.script_place("// see: x\n// a/b.bt:3: y\n", 2) == "a/b.bt:3"
+    assert refused.script_place("// Generated from a/b: c.bt\n// 3: y\n// see: x\n", 3) == "a/b: c.bt:3"
 
 
 def test_clang():
-    log = "warning: x\n/virtual/main.c:5:6: error: use of undeclared identifier 'nope'\n\tv = nope;\n\t    ^\n" + "more\n" * 20
+    log = "warning: x\n/virtual/main.c:7:6: error: use of undeclared identifier 'nope'\n\tv = nope;\n\t    ^\n" + "more\n" * 20
     error = refused.by_clang(C, log)
     assert isinstance(error, InternalError)
     lines = error.diagnostics[0].text.splitlines()
     assert lines[0] == "clang refused the C that was generated for tool.bt:12: this is a bug in bpftrace-py"
-    assert lines[1] == "    | /virtual/main.c:5:6: error: use of undeclared identifier 'nope'"
+    assert lines[1] == "    | /virtual/main.c:7:6: error: use of undeclared identifier 'nope'"
     assert lines[-1] == "    | (15 more lines with -v)"
     assert len(lines) == refused.EXCERPT_LINES + 2
     assert error.log == log
@@ -65,3 +69,18 @@ def test_maps_that_are_too_large():
     (diagnostic,) = refused.map_not_created("x", 16, 10, errno.ENOMEM).diagnostics
     assert diagnostic.text == "the kernel cannot create the map `x` (10 keys, 16 bytes each with its value): Cannot allocate memory"
     assert "BPFTRACE_MAP_KEYS_MAX" in diagnostic.hint
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "BPF program is too large. Processed 1000001 insn\n",
+        "The sequence of 8193 jumps is too complex.\n",
+        "jump out of range from insn 9 to -5877\n",
+    ],
+)
+def test_a_block_that_is_too_large_is_no_bug_of_ours(log: str):
+    error = refused.by_verifier("tool.bt", 3, errno.E2BIG, log)
+    assert isinstance(error, HostError)
+    assert error.diagnostics[0].code == "E0604"
+    assert "the block at tool.bt:3" in error.diagnostics[0].text

@@ -49,9 +49,19 @@ bpftrace_py.Nothing
 def check(program: str, directory: Path) -> list[str]:
     path = directory / "program.py"
     path.write_text(program)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(directory / "cache"), str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        "--cache-dir",
+        str(directory / "cache"),
+        str(path),
+    ]
     # Not from the checkout: an installed package is typed by its py.typed alone.
-    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=300, env={"MYPYPATH": str(ROOT), "PATH": "/usr/bin"})
+    environment = {"MYPYPATH": str(ROOT), "PATH": "/usr/bin"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=300, env=environment)
     return [line for line in done.stdout.splitlines() if line.startswith("program.py")]
 
 

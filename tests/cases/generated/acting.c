@@ -33,14 +33,15 @@ inline_ u64 wakeup(void)
 	return FORCE_WAKEUP;
 }
 
-/* Ask for an action without arguments. Where there is no room for it, it stays pending, out of order but not lost. */
+/* Ask for an action without arguments. Where there is no room for it, it stays pending, out of order but not lost. User
+ * space wakes for it: what an exit() is late for still runs. */
 inline_ void send(u32 action)
 {
 	u32 *record = ring_reserve(MAP(events), 8, 0);
 	if (record) {
 		record[0] = action;
 		record[1] = 0;
-		ring_submit(record, wakeup());
+		ring_submit(record, FORCE_WAKEUP);
 	} else {
 		u64 *waiting = map_lookup(MAP(pending), &action);
 		if (waiting)
