@@ -441,6 +441,10 @@ OUTPUT_UNWRITABLE = _message("E0806", "the output file {name} cannot be written:
 COMMAND_EMPTY = _message("E0807", "the command of -c is empty")
 COMMAND_SYNTAX = _message("E0808", "the command of -c cannot be split into words: {reason}: {command}")
 COMMAND_NOT_STARTED = _message("E0809", "the command {command} of -c cannot be started: {reason}")
+PATTERN_TOO_WIDE = _message(
+    "E0832", "more than {limit} files or directories match `{pattern}`",
+    "Each wildcard between two slashes stands for all directories in that place, those of /proc and /sys included.",
+)
 NO_SUCH_PROCESS = _message("E0810", "there is no process with the id {pid}")
 THREAD_NOT_PROCESS = _message("E0811", "{pid} is the id of a thread, not of a process")
 PROCESS_ENDED = _message(

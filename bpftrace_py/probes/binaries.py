@@ -13,12 +13,14 @@ from collections.abc import Iterator
 
 from bpftrace_py import messages
 from bpftrace_py.config import Config
+from bpftrace_py.diagnostics import host_error
 from bpftrace_py.probes.spec import Spec
 from bpftrace_py.probes.wildcard import has_wildcard, matcher, nearest
 from bpftrace_py.record import record
 from bpftrace_py.symbols.elf import ElfError, ElfFile, open_elf
 
 _MAX_FILES = 4096  # that a wildcard may match
+_MAX_PLACES = 50_000  # that it may lead through: below /proc and /sys there is no end of them
 _MAX_LINKS = 40  # as the kernel
 
 
@@ -202,12 +204,16 @@ def _glob(pattern: str, root: str) -> Iterator[str]:
             places = joined
             continue
         matches = matcher(piece)
-        places = [
-            f"{place}/{name}" if index else name
-            for place in places
-            for name in _names(_at(place + "/" if index else ".", root).path)
-            if matches(name) and (piece.startswith(".") or not name.startswith("."))
-        ]
+        found: list[str] = []
+        for place in places:
+            found += (
+                f"{place}/{name}" if index else name
+                for name in _names(_at(place + "/" if index else ".", root).path)
+                if matches(name) and (piece.startswith(".") or not name.startswith("."))
+            )
+            if len(found) > _MAX_PLACES:
+                raise host_error(messages.PATTERN_TOO_WIDE, pattern=pattern, limit=_MAX_PLACES)
+        places = found
     yield from places
 
 

@@ -128,7 +128,9 @@ def test_arguments_of_functions() -> None:
 
 @pytest.mark.parametrize("search", ["tracepoint:nonsense:*", "t:sched:zz*", "zz_nothing", "interval:*", "uprobe:/bin/*zz*:main"])
 def test_what_matches_nothing_lists_nothing(search: str) -> None:
-    assert ours("-l", search) == []
+    outcome = run_command("-l", search)
+    assert (outcome.status, outcome.stdout) == (0, "")
+    assert f"no probe matches `{search}`" in outcome.stderr
 
 
 def test_a_word_is_also_looked_for_among_categories() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics
+from bpftrace_py.ktypes import c_headers
 from bpftrace_py.ktypes.c_declarations import Declarations, parse_declarations
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax.ast import CDeclaration
@@ -36,11 +37,11 @@ Parse = Callable[..., tuple[Declarations, Diagnostics]]
 
 
 @pytest.fixture
-def parse(tmp_path: Path) -> Parse:
+def parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parse:
     """Parses declarations, one a line of a script whose last line is `rest`. The machine's own kernel headers are left
-    out: the configured tree is an empty directory."""
-    empty = tmp_path / "no" / "tree"
-    empty.mkdir(parents=True)
+    out: there is no tree but the one that a test names."""
+    find_tree = c_headers.kernel_tree
+    monkeypatch.setattr(c_headers, "kernel_tree", lambda config: find_tree(config) if config.kernel_source else None)
 
     def run(*texts: str, rest: str = "", kernel: bool = True, **options: object) -> tuple[Declarations, Diagnostics]:
         script, declarations = "", []
@@ -53,7 +54,7 @@ def parse(tmp_path: Path) -> Parse:
             declarations.append(CDeclaration(kind=word, text=complete, span=span))
             script += text + "\n"
         diagnostics = Diagnostics(Source(script + rest, str(tmp_path / "script.bt")))
-        config = Config(**{"kernel_source": str(empty), **options})
+        config = Config(**options)
         types = FakeKernelTypes() if kernel else None
         return parse_declarations(declarations, types, config, diagnostics, "x86_64"), diagnostics
 
