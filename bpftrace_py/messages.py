@@ -179,6 +179,11 @@ KERNEL_UNREADABLE = _message(
     "Kernel lockdown in the mode `confidentiality` forbids it, to root as well; kernels before 5.5 have no such function. What needs"
     " no kernel memory, such as counting system calls by process, may still work.",
 )
+BLOCK_TOO_LARGE = _message(
+    "E0717", "the block at {place} is more than the kernel's verifier can follow",
+    "Before a program may run, the kernel walks along every way through it, and gives up after a million instructions or 8192 open"
+    " branches. Each branch doubles the ways; comparing strings takes as many steps as they have bytes.",
+)
 KERNEL_WITHOUT_BPF = _message("E0713", "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)")
 
 NO_FORMAT = _message("E0240", "what `{name}` holds is not known on this machine, so that `args` cannot be read",
@@ -410,11 +415,6 @@ LHIST_BUCKETS = _message(
 LHIST_WIDE = _message("E0509", "the step {step} of lhist() is larger than its range {range}")
 
 # E06: limits
-BLOCK_TOO_LARGE = _message(
-    "E0604", "the block at {place} is more than the kernel's verifier can follow",
-    "Before a program may run, the kernel walks along every way through it, and gives up after a million instructions or 8192 open"
-    " branches. Each branch doubles the ways; comparing strings takes as many steps as they have bytes.",
-)
 TOO_MANY_PROBES = _message(
     "E0601", "the program would attach {count} probes, and {limit} is the limit",
     "Each attach point takes memory and time, above all when it is detached. A narrower wildcard is the better remedy.",
@@ -442,7 +442,7 @@ COMMAND_EMPTY = _message("E0807", "the command of -c is empty")
 COMMAND_SYNTAX = _message("E0808", "the command of -c cannot be split into words: {reason}: {command}")
 COMMAND_NOT_STARTED = _message("E0809", "the command {command} of -c cannot be started: {reason}")
 PATTERN_TOO_WIDE = _message(
-    "E0832", "more than {limit} files or directories match `{pattern}`",
+    "E0845", "more than {limit} files or directories match `{pattern}`",
     "Each wildcard between two slashes stands for all directories in that place, those of /proc and /sys included.",
 )
 NO_SUCH_PROCESS = _message("E0810", "there is no process with the id {pid}")

@@ -33,6 +33,7 @@ from bpftrace_py.types import (
     StringType,
     TupleType,
     Type,
+    integer,
 )
 
 if TYPE_CHECKING:
@@ -414,6 +415,11 @@ class ExpressionText:
             self.memory.read(f"&{copied}", value.address, value.type.size, value.space)
             return Number(f"({scalar(target)}){copied}", target, False)
         if isinstance(target, IntegerType):
+            narrow = node.operand.type
+            if isinstance(narrow, IntegerType) and narrow.width < target.width and narrow.signed != target.signed:
+                # A wider type is filled up by its own sign: (int64)(uint8)255 is -1. C goes by the sign of what it is given.
+                inner_type = integer(narrow.width, target.signed)
+                return Number(f"({scalar(target)})({scalar(inner_type)}){value.operand()}", target, False)
             return Number(f"({scalar(target)}){value.operand()}", target, False)
         return Number(value.wide() if isinstance(value.type, IntegerType) else value.text, target, value.atom)
 

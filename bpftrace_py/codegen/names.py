@@ -10,7 +10,8 @@ map_delete ktime_ns random_u32 cpu_id pid_tgid uid_gid current_comm stack_id cur
 get_stack current_cgroup_id send_signal read_user read_kernel read_user_str read_kernel_str boot_ns ring_reserve
 ring_submit path_of function_ip attach_cookie ANY NOEXIST EXIST NO_WAKEUP FORCE_WAKEUP add_to keep forget barrier ROUNDS
 LOOP_DIVISOR out_of_rounds out_of_kernel_rounds zero_fill zero_fill_large
-unsigned_div unsigned_mod signed_div signed_mod log2_bucket linear_bucket strings_differ aligned_strings_differ as_int read_any read_any_str wakeup count_lost send
+unsigned_div unsigned_mod signed_div signed_mod log2_bucket linear_bucket strings_differ aligned_strings_differ as_int
+read_any read_any_str wakeup count_lost send
 keep_stack told read_later bpf_pseudo_fd"""
 _GENERATED = """ctx scratch events want_wakeup lost pending session_values kernel_stacks user_stacks stack_scratch registers main
 linux unix i386"""

@@ -44,9 +44,10 @@ class StopFlag:
     def __bool__(self) -> bool:
         return self.reason is not None
 
-    def set(self, reason: str) -> None:
-        """The first reason stays. `exited` tells that the program itself has asked for it, then or later."""
-        self.exited = self.exited or reason == "exit"
+    def set(self, reason: str, in_order: bool = True) -> None:
+        """The first reason stays. `exited` tells that an `exit()` was met among the events, then or later: what is in the
+        ring buffer came after it. That cannot be said of one whose record was lost (`in_order` is False)."""
+        self.exited = self.exited or (reason == "exit" and in_order)
         if self.reason is None:
             self.reason = reason
         self.wake()

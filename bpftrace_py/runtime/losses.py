@@ -24,11 +24,12 @@ TOLD_EVERY = 1.0  # seconds between two messages about lost events
 
 
 class LossReport:
-    """Looks at the counters of `program`. `stopped` says whether the session has got its `exit()`."""
+    """Looks at the counters of `program`. `stopped` says whether the session has got its `exit()`; `exit_late` ends it for
+    one that found no room in the ring, behind the events that fill it."""
 
     def __init__(
         self, program: unit.Unit, maps: Maps, output: Output, actions: SessionActions, warn: Callable[[Diagnostic], None],
-        stopped: Callable[[], bool],
+        stopped: Callable[[], bool], exit_late: Callable[[], None],
     ) -> None:  # fmt: skip
         self._unit = program
         self._maps = maps
@@ -36,6 +37,7 @@ class LossReport:
         self._actions = actions
         self._warn = warn
         self._stopped = stopped
+        self._exit_late = exit_late
         self._told_at = 0.0
         self._events_told = self._events = 0
         self._full: set[str] = set()
@@ -70,12 +72,14 @@ class LossReport:
         self._events_told = self._events
 
     def _perform_pending(self) -> None:
-        for number in self._maps.take_pending():
-            if self._stopped():
-                return
+        pending = self._maps.take_pending()
+        if self._stopped():
+            return
+        exits = False
+        for number in pending:
             action = self._unit.actions[number]
             if isinstance(action, unit.Exit):
-                self._actions.exit(action)
+                exits = True  # and what else is pending may have come before it
             elif isinstance(action, unit.PrintMap):
                 self._actions.print_map(action)
             elif isinstance(action, unit.Clear):
@@ -84,6 +88,8 @@ class LossReport:
                 self._actions.zero(action)
             elif isinstance(action, unit.Time):
                 self._actions.time(action)
+        if exits:
+            self._exit_late()
 
     def events_lost(self) -> int:
         """How many events found no room so far."""

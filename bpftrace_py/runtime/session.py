@@ -148,7 +148,10 @@ class Session:
         )  # fmt: skip
         emit = self._emit or self.output.printf
         self.decoder = Decoder(self.unit.actions, self.output.texts, emit, self.actions, events=self._emit is not None)
-        self.losses = LossReport(self.loaded.unit, self.maps, self.output, self.actions, self.warn, self.stop.__bool__)
+        self.losses = LossReport(
+            self.loaded.unit, self.maps, self.output, self.actions, self.warn, self.stop.__bool__,
+            lambda: self.stop.set("exit", in_order=False),
+        )  # fmt: skip
         self.loop = self._make_loop()
         self._closers.append(self.loop.close)
 

@@ -382,7 +382,7 @@ def dwarf(data: bytes) -> None:
         types = dwarf_types.load(path)
         if types is None:
             return
-        for word in dict.fromkeys(re.findall(rb"[A-Za-z_]\w{2,}", data)[:60]):
+        for word in dict.fromkeys(re.findall(rb"[A-Za-z_]\w{2,}", data)[:20]):
             name = word.decode()
             with suppress(ElfError):
                 types.function(0x1139, name)

@@ -69,8 +69,9 @@ def expression(rng: random.Random, depth: int) -> Number:
         return Number(f"!{paren(operand)}", int(not operand.value))
     if form == 2:
         condition, then, otherwise = (expression(rng, depth - 1) for _ in range(3))
-        signed = then.signed or otherwise.signed
-        width = then.width if (then.width, then.signed) == (otherwise.width, otherwise.signed) else 8
+        same = then.width == otherwise.width
+        signed = then.signed if same else then.signed or otherwise.signed
+        width = then.width if same else 8
         chosen = then if condition.value else otherwise
         return Number(
             f"({condition.text} ? {then.text} : {otherwise.text})", fit(chosen.value, width, signed), width, signed
@@ -84,7 +85,9 @@ def paren(number: Number) -> str:
 
 def cast(number: Number, width: int, signed: bool) -> Number:
     text = f"(({'' if signed else 'u'}int{8 * width}){paren(number)})"
-    return Number(text, fit(number.value, width, signed), width, signed)
+    # A wider type is filled up by its own sign, not by that of the number.
+    narrow = fit(number.value, min(number.width, width), signed)
+    return Number(text, fit(narrow, width, signed), width, signed)
 
 
 def binary(rng: random.Random, a: Number, b: Number) -> Number:

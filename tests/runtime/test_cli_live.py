@@ -203,7 +203,7 @@ def test_lost_events_are_told_on_standard_error() -> None:
 
 
 def test_too_few_descriptors_are_said_to_be_that() -> None:
-    for limit in range(5, 16):
+    for limit in range(11, 18):  # with less, the shell that starts the interpreter cannot read its script
         done = subprocess.run(
             ["bash", "-c", f"ulimit -n {limit}; exec {installed()} --no-cache -e '{HELLO}'"], capture_output=True, text=True, timeout=60
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bpftrace_py.config import Config
-from bpftrace_py.diagnostics import Diagnostics
+from bpftrace_py.diagnostics import Diagnostics, HostError
 from bpftrace_py.ktypes import btf, btf_image
 from bpftrace_py.ktypes.c_declarations import parse_declarations
 from bpftrace_py.ktypes.tracepoint_format import TracepointFormat, parse
@@ -260,8 +260,9 @@ def test_libbpf_and_our_own_walk_agree() -> None:
 
 def test_a_btf_file_of_the_users(tmp_path: Path) -> None:
     (tmp_path / "garbage").write_bytes(os.urandom(500))
-    assert LiveHost(btf_path=str(tmp_path / "garbage")).kernel_types() is None
-    assert LiveHost(btf_path=str(tmp_path / "none")).kernel_types() is None
+    for name in ("garbage", "none"):
+        with pytest.raises(HostError, match=f"BPFTRACE_BTF='{tmp_path}/{name}' is not a file with BTF that can be read"):
+            LiveHost(btf_path=str(tmp_path / name)).kernel_types()
     if KERNEL_BTF.exists():
         types = LiveHost(btf_path=str(KERNEL_BTF)).kernel_types()
         assert types is not None and types.find("struct path") is not None
@@ -298,6 +299,8 @@ def test_clang_lays_the_kernels_types_out_as_btf_has_them(tmp_path: Path) -> Non
     include = '#include "vmlinux.h"'
     script = Source(include, str(tmp_path / "script.bt"))
     diagnostics = Diagnostics(script)
+    (tmp_path / "include" / "linux").mkdir(parents=True)
+    (tmp_path / "include" / "linux" / "kconfig.h").touch()  # what makes a directory a header tree
     config = Config(kernel_source=str(tmp_path))
     declared = parse_declarations(
         [CDeclaration(kind="include", text=include, span=Span(0, len(include)))], None, config, diagnostics

@@ -86,4 +86,4 @@ def test_a_block_that_is_too_large_is_told():
     """Ten comparisons of long strings are more than the million instructions that the verifier looks at."""
     program = "BEGIN {\n $a = str(0); $b = str(7); " + "@x += $a == $b; " * 10 + "exit(); }"
     done = run(program, env={"BPFTRACE_STRLEN": "65535"})
-    assert done.status == 1 and done.stderr.startswith("error[E0604]: the block at stdin:1 is more than")
+    assert done.status == 1 and done.stderr.startswith("error[E0717]: the block at stdin:1 is more than")

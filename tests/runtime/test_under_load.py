@@ -68,6 +68,7 @@ def test_exit_print_and_clear_are_not_lost_among_a_million_printfs(mark: Mark) -
     assert not any(line.startswith("@gone[") for line in lines), "clear()"
     assert "@kept: 0" in lines, "zero()"
     assert "end" in lines and f"{mark.map}: {PRODUCERS * EACH}" in lines
+    # What filled the ring when exit() found no room in it came before: it is printed, and not thrown away.
     # Four actions without arguments are made up for when their events are lost, and are counted as lost all the same.
     late = PRODUCERS * EACH + 1 - printed - after
     assert 0 < late <= int(total) <= late + 4

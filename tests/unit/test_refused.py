@@ -82,5 +82,5 @@ def test_maps_that_are_too_large():
 def test_a_block_that_is_too_large_is_no_bug_of_ours(log: str):
     error = refused.by_verifier("tool.bt", 3, errno.E2BIG, log)
     assert isinstance(error, HostError)
-    assert error.diagnostics[0].code == "E0604"
+    assert error.diagnostics[0].code == "E0717"
     assert "the block at tool.bt:3" in error.diagnostics[0].text
