@@ -11,13 +11,11 @@ import copy
 from bpftrace_py import messages
 from bpftrace_py.analysis.program import Context, ProbeInstance
 from bpftrace_py.analysis.records import INTEGERS, Records
-from bpftrace_py.analysis.user_arguments import user_arguments
 from bpftrace_py.codegen import unit
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics, Note
 from bpftrace_py.host import Host
 from bpftrace_py.language.probe_types import ProbeType
-from bpftrace_py.probes.kprobe import typed_in
 from bpftrace_py.probes.resolve import ResolvedPoint, resolve_all
 from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.visitor import walk
@@ -154,6 +152,8 @@ class Expander:
         if isinstance(target, unit.Uprobe):
             binary = target.path if uses & {"args", "types"} else ""
             if "args" in uses and "args" in offers:
+                from bpftrace_py.analysis.user_arguments import user_arguments
+
                 arguments, unreadable = user_arguments(target, self._host, self._records, point, self._diagnostics)
         if isinstance(target, unit.Tracepoint):
             if "args" in uses:
@@ -184,6 +184,8 @@ class Expander:
         """The same without a kprobe, where the kernel has none, but fentry, which does for a program that reads no register."""
         if target.offset or uses & {"reg", "sargN"} or not self._host.fentry_for_kprobes():
             return None
+        from bpftrace_py.probes.kprobe import typed_in
+
         place = typed_in(self._host, target.function)
         if place is None:
             return None

@@ -126,6 +126,7 @@ FOUND = {
     "stacks in a long unroll": "BEGIN { unroll(100) { @x[kstack] = count(); if (rand) { @y[ustack] = count(); } @z = hist(rand); } }",
     "record chosen in a long unroll": "struct r { int m[1]; long l; char c[9]; }; BEGIN { unroll(100) { $v = rand ? *(struct r *)curtask : *(struct r *)7; @[rand ? comm : \"\"] = 1; } @x = $v.l; }",
     "length that is only known when it runs": "BEGIN { print(str(curtask, rand)); print(buf(curtask, -rand)); @[str(0, nsecs)] = 1; }",
+    "comparison that looks like one for overflow": "BEGIN { @b = nsecs; @x = pid > (uint64)(-1) / (uint64)@b; @y = ((uint64)@b * 10) / 10 == (uint64)@b; }",
     "loop on a map": "BEGIN { while (@x < 10) { @x++ } }",
     "loop without end": "BEGIN { while (1) { @x = count(); if (rand == 1) { break; } } }",
     "loop in a loop": "BEGIN { $i = 0; while ($i < 30) { $j = 0; while ($j < 20) { $j++; @[$i] = sum($j); } $i++; } }",

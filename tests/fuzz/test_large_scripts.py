@@ -91,3 +91,11 @@ def test_macros_without_end(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 1500  # MiB
+
+
+def test_a_wildcard_with_sixty_thousand_functions() -> None:
+    host = FakeHost()
+    host.functions = [f"f{n}" for n in range(60_000)]
+    with limited(SECONDS):
+        unit = compile_source(Source("kprobe:* { @[probe, func] = count(); }"), Config(), host)
+    assert len(set(unit.probe_names)) == 60_000 == len(unit.programs[0].attachments)

@@ -111,9 +111,13 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 		out;                                                                                                    \
 	})
 
-/* Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. */
+/*
+ * Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. Nor what
+ * is divided: it takes a comparison with -1 / b for a question about overflow, and has no multiplication of 128 bits to answer it.
+ */
 inline_ u64 unsigned_div(u64 a, u64 b)
 {
+	keep(a);
 	keep(b);
 	return a / b;
 }
