@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -66,15 +67,15 @@ def verdict(target: str, data: bytes, seconds: float = SECONDS) -> str | None:
     return f"status-{status}" if status else text or None
 
 
-def minimised(target: str, data: bytes, attempts: int = 2000) -> bytes:
-    """A shorter input with the same verdict: pieces are taken out, large ones first."""
+def minimised(target: str, data: bytes, seconds: float = 60) -> bytes:
+    """A shorter input with the same verdict, after so long: pieces are taken out, large ones first."""
     wanted = verdict(target, data)
+    end = time.monotonic() + seconds
     piece = len(data) // 2
-    while piece and attempts > 0:
+    while piece and time.monotonic() < end:
         at = 0
-        while at < len(data) and attempts > 0:
+        while at < len(data) and time.monotonic() < end:
             shorter = data[:at] + data[at + piece :]
-            attempts -= 1
             if verdict(target, shorter) == wanted:
                 data = shorter
             else:
