@@ -221,7 +221,7 @@ def test_cpp_names(build, resolver):
     names = [resolver.user_symbol(address, pid, 0) for pid, _, address in told]
     assert names == ["traced_function(int)", "shop::Till::take(int, char const*)"]
     plain = Resolver(demangle=False)
-    plain.spaces = resolver.spaces
+    plain._spaces = resolver.spaces
     assert plain.user_symbol(told[1][2], told[1][0], 0) == "_ZN4shop4Till4takeEiPKc"
 
 
