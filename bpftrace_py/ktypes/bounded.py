@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Callable
 from threading import Thread
@@ -36,8 +35,7 @@ def bounded(call: Callable[[], Result], seconds: float = SECONDS, memory: int = 
         except BaseException as error:  # raised where it is waited for
             errors.append(error)
 
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    _limit_memory(before, memory)
+    lift = _limit_memory(memory)
     thread = Thread(target=work, daemon=True)
     thread.start()
     end = time.monotonic() + seconds
@@ -45,17 +43,22 @@ def bounded(call: Callable[[], Result], seconds: float = SECONDS, memory: int = 
         if time.monotonic() > end:
             raise Exceeded
         thread.join(_LOOK_EVERY)
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    lift()
     if errors:
         raise errors[0]
     return results[0]
 
 
-def _limit_memory(before: tuple[int, int], memory: int) -> None:
+def _limit_memory(memory: int) -> Callable[[], None]:
+    """Let the process grow by no more than so much. What is returned lifts that limit."""
     try:
+        import resource
+
         with open("/proc/self/statm", "rb") as file:
             limit = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + memory
-    except OSError:  # no /proc: then there is only the time
-        return
+    except (ImportError, OSError):  # not Unix, or no /proc: then there is only the time
+        return lambda: None
+    before = resource.getrlimit(resource.RLIMIT_AS)
     if before[0] == resource.RLIM_INFINITY or limit < before[0]:
         resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, before)

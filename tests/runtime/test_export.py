@@ -114,6 +114,8 @@ def test_live_values_grow_from_scrape_to_scrape() -> None:
     program = "interval:ms:10 { @n = count(); @h = hist(7); }"
     with serving("-e", program) as (session, url):
         first = scrape(url)
+        while key("bpftrace_h_count") not in first:  # nothing has been counted yet
+            first = scrape(url)
         second = first
         while second[key("bpftrace_n_total")] <= first[key("bpftrace_n_total")] + 5:
             second = scrape(url)
