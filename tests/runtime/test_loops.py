@@ -72,7 +72,7 @@ def test_an_event_has_fewer_rounds():
         ("$x = (int8)0; $i = 0; while ($i < 130) { $i++; $x++; } print(($x, $i));", "(-126, 130)"),
         ("$k = 0; $i = 0; while ($i < 12) { $i++; $j = 0; while ($j < 11) { $j++; if ($j > $i) { break; } $k++; } } print($k);", "77"),
         ("$k = 0; unroll(100) { $k++; } print($k);", "100"),
-        ("$k = 0; unroll(100) { $k += 2; @c[comm, $k % 3] = count(); if ($k > 150) { @d = hist($k); } } print($k);", "200"),
+        ("$k = 0; unroll(80) { $k += 2; @c[comm, $k % 3] = count(); if ($k > 150) { @d = hist($k); } } print($k);", "160"),
         ("$p = (uint32 *)0; $i = 0; while ($i < 100) { $i++; $p++; } print((uint64)$p);", "400"),
     ],
 )  # fmt: skip

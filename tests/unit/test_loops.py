@@ -32,13 +32,15 @@ def compiled(body: str) -> Unit:
     ("body", "short", "unfollowed"),
     [
         ("$i = 0; while ($i < 64) { $i++; }", [True], set()),
-        ("$i = 0; while ($i < 65) { $i++; }", [False], {"i"}),
+        ("$i = 0; while ($i < 65) { $i++; @ = count(); }", [False], {"i"}),
         ("$i = 9; while ($i > 0) { $i -= 2; @ = $i; }", [True], set()),
         ("$i = 0; while ($i < pid) { $i++; }", [False], {"i"}),
         ("$i = pid; while ($i < 10) { $i++; }", [False], {"i"}),
         ("while (1) { @ = count(); }", [False], set()),
         ("unroll(64) { @ = count(); }", [True], set()),
-        ("unroll(65) { $x = 1; }", [False], {"x"}),
+        ("unroll(65) { $x = rand; @ = count(); }", [False], {"x"}),
+        ("unroll(650) { $x = 1; }", [True], set()),  # what calls nothing may be longer
+        ("unroll(6500) { $x = 1; }", [False], {"x"}),
         # what every round changes in the same way is followed, what a branch decides is not
         ("$i = 0; $x = 0; while ($i < 9) { $i++; $x += 2; }", [True], set()),
         ("$i = 0; $x = 0; while ($i < 9) { $i++; if (rand) { $x += 2; } }", [True], {"x"}),
@@ -47,11 +49,11 @@ def compiled(body: str) -> Unit:
         ("$x = 0; if (rand) { unroll(3) { $x++; } }", [True], set()),
         # the rounds of loops in each other are multiplied
         ("$i = 0; while ($i < 8) { $i++; $j = 0; while ($j < 8) { $j++; } }", [True, True], set()),
-        ("$i = 0; while ($i < 8) { $i++; $j = 0; while ($j < 9) { $j++; } }", [True, False], {"j"}),
+        ("$i = 0; while ($i < 8) { $i++; $j = 0; while ($j < 9) { $j++; @ = count(); } }", [True, False], {"j"}),
         ("unroll(8) { if (rand) { $j = 0; while ($j < 8) { $j++; } } }", [True, False], {"j"}),  # it is set in a branch
         ("unroll(8) { $j = 0; $k = 0; while ($j < 8) { $j++; } }", [True, True], set()),
         # a counter that a longer loop has as well cannot be followed in the short one
-        ("$i = 0; while ($i < 5) { $i++; } $i = 0; while ($i < 500) { $i++; }", [False, False], {"i"}),
+        ("$i = 0; while ($i < 5) { $i++; } $i = 0; while ($i < 5000) { $i++; }", [False, False], {"i"}),
         # nothing in a loop that is not short is followed
         ("while (rand) { $x = 1; $i = 0; while ($i < 5) { $i++; } }", [False, False], {"x", "i"}),
     ],
