@@ -86,3 +86,12 @@ def test_a_divisor_that_no_one_knows():
     """Zero as the run finds it: `rand` is used so that no compiler can know."""
     printed = quotients(['@z = rand; $z = @z - @z; $n = -7; printf("= %d %d %d\\n", 7 / $z, 7 % $z, $n / $z);'])
     assert printed == ["= 0 7 0"]
+
+
+def test_a_quotient_that_is_only_compared():
+    """C may take `a / b == 0` for `a < b`, which is another question where b is 0."""
+    done = run(
+        'BEGIN { @c = 5; @s = "ab"; $zero = @s != @s; print(((uint32)@c / $zero) == 0); print(((uint32)@c % $zero) == 5);'
+        " print(((uint64)@c / (@c - 5)) < 1); exit(); }"
+    )
+    assert done.lines[1:4] == ["1", "1", "1"]

@@ -112,20 +112,24 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 	})
 
 /*
- * Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. Nor what
- * is divided: it takes a comparison with -1 / b for a question about overflow, and has no multiplication of 128 bits to answer it.
+ * Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. Nor may it
+ * see what is divided and what comes out: it takes a comparison of the two for a question about a and b, or about an overflow.
  */
 inline_ u64 unsigned_div(u64 a, u64 b)
 {
 	keep(a);
 	keep(b);
-	return a / b;
+	a /= b;
+	keep(a);
+	return a;
 }
 
 inline_ u64 unsigned_mod(u64 a, u64 b)
 {
 	keep(b);
-	return a % b;
+	a %= b;
+	keep(a);
+	return a;
 }
 
 /* C's division, which BPF has for unsigned numbers only. Dividing by zero gives 0, as BPF does. */
