@@ -359,3 +359,11 @@ def test_what_is_attached_is_only_in_our_process() -> None:
         session.wait_attached()
         assert pinned() == [] and tracefs_probes() == []
         assert session.interrupt().status == 0
+
+
+def test_a_parameter_is_part_of_a_command_and_a_map_value_is_not() -> None:
+    program = 'BEGIN { system("echo %s", str($1)); @s = str($1); system("echo %s", @s); clear(@s); exit(); }'
+    done = subprocess.run(
+        [command(), "-q", "-e", program, "a; echo b"], capture_output=True, text=True, timeout=120
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:3] == ["a", "b", "a; echo b"], done.stderr
