@@ -9,6 +9,7 @@ The guide's kernel was older: its `do_sys_open` did the work for open and openat
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import socket
@@ -24,6 +25,7 @@ import pytest
 from tests.live import Outcome, Session, run_command, trace
 
 ME = os.getpid()
+LIBC = ctypes.CDLL(None)
 NAME = "guide_example"  # of the thread that makes the events
 
 
@@ -152,8 +154,9 @@ def test_time_slept(program: str) -> None:
     slept: list[float] = []
 
     def workload() -> None:
+        # Not nap(): time.sleep() sleeps until a moment that it reads from the clock before it calls the kernel.
         before = time.monotonic()
-        nap(0.3)
+        LIBC.usleep(300_000)
         slept.append((time.monotonic() - before) * 1000)
 
     outcome = trace(program, lambda: in_thread(workload), until=r"^slept for \d{3,} ms$")
