@@ -77,8 +77,9 @@ def describe(tracers: list[Tracer]) -> tuple[list[str], str | None]:
 @contextmanager
 def bpf_statistics() -> Iterator[None]:
     """The kernel counts runs and nanoseconds of every BPF program meanwhile (which costs each run some time)."""
-    with open(_STATS, "r+", encoding="ascii") as file:
+    with open(_STATS, encoding="ascii") as file:
         before = file.read().strip()
+    with open(_STATS, "w", encoding="ascii") as file:  # anew: it is written from its beginning or not at all
         file.write("1")
     try:
         yield

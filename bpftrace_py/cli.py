@@ -8,19 +8,22 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import signal
 import sys
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    import signal
     from typing import Any
 
     import click
 
     from bpftrace_py.diagnostics import BpftraceError
+else:
+    import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
 
 NAME = "bpftrace-py"
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of what -l, -d and the like print; a session has its own
 
 USAGE = f"""\
 USAGE:
@@ -68,7 +71,6 @@ ENVIRONMENT:
     BPFTRACE_LOG_SIZE            [default: 16777216] bytes of the verifier's log
     BPFTRACE_STACK_MODE          [default: bpftrace] how stacks print: bpftrace, perf or raw
     BPFTRACE_PRINT_MAPS_ON_EXIT  [default: 1] print the maps at the end
-    BPFTRACE_CACHE_USER_SYMBOLS  [default: 1] remember symbols of processes
     BPFTRACE_BTF                 [default: the kernel's] a BTF file
     BPFTRACE_KERNEL_SOURCE       [default: none] a kernel's source or headers, for #include
     NO_COLOR                     [default: none] no colour in messages
@@ -231,6 +233,8 @@ def main(arguments: list[str] | None = None) -> int:
         _silence_stdout()
         return 0
     except Exception as error:  # the last line of defence: a sentence, never a traceback
+        if isinstance(error, OSError) and error.errno in _DISK:
+            _silence_stdout()
         return _report_bug(error, verbose=_is_verbose(words))
 
 
@@ -280,6 +284,8 @@ def _report_bug(error: Exception, verbose: bool) -> int:
         reason = "memory" if isinstance(error, MemoryError) else os.strerror(error.errno or 0).lower()
         hint = "`ulimit -n` shows and raises the limit of open files" if "files" in reason else None
         report = host_error(messages.EXHAUSTED, reason=reason, hint=hint)
+    elif isinstance(error, OSError) and error.errno in _DISK:
+        report = host_error(messages.OUTPUT_FAILED, reason=os.strerror(error.errno or 0).lower())
     else:
         hint = None if verbose else "the same command with -v shows where"
         report = host_error(messages.OUR_BUG, kind=type(error).__name__, text=error, hint=hint)

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from stat import S_ISFIFO, S_ISREG, S_IWOTH
 
 from bpftrace_py import messages
-from bpftrace_py.diagnostics import BpftraceError, Diagnostic, Diagnostics, HostError, Message, harmless, host_error
+from bpftrace_py.diagnostics import (
+    BpftraceError,
+    Diagnostic,
+    Diagnostics,
+    HostError,
+    harmless,
+    host_error,
+    reason_of,
+    warning,
+)
 from bpftrace_py.record import record
 from bpftrace_py.source import Source
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.config import Config
     from bpftrace_py.export.server import MetricsServer
     from bpftrace_py.live_host import LiveHost
     from bpftrace_py.output.base import Output, Writer
     from bpftrace_py.output.values import Texts
+    from bpftrace_py.progress import Progress
     from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
     from bpftrace_py.runtime.loader import Loaded
+    from bpftrace_py.runtime.ring_ahead import RingAhead
     from bpftrace_py.runtime.session import Session
 
 ATTACHED = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # the variable that asks for it, and what is printed
 STACK_FORMATS = ("folded", "flamegraph")
-SCRIPT_LIMIT = 64 << 20  # bytes
+RING_WORTH_IT = 1 << 20  # bytes; a smaller one takes the kernel less than starting a thread for it
 _GARBAGE_EVERY = 100_000  # allocations: events come and go without cycles, so looking for those finds little
 
 
@@ -81,6 +90,8 @@ class Options:
         """The program's text. Raises `HostError` if its file cannot be read."""
         if self.program is not None:
             return Source(self.program)
+        from bpftrace_py.files import read_script
+
         name = self.arguments[0]
         return Source(read_script(name), "stdin" if name == "-" else name)
 
@@ -112,88 +123,6 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
         write_error(diagnostic.render(color))
 
 
-# --- input and output
-
-
-def read_script(name: str) -> str:
-    """The text of a script, `-` for standard input. Bytes that are not UTF-8 become surrogate escapes."""
-    try:
-        fd = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            data = _read_all(fd, SCRIPT_LIMIT + 1)
-        finally:
-            if fd:
-                os.close(fd)
-    except (OSError, ValueError) as error:
-        reason = error.strerror or "" if isinstance(error, OSError) else "its name has a NUL character"
-        shown = "on standard input" if name == "-" else name or '""'
-        raise host_error(messages.SCRIPT_UNREADABLE, name=shown, reason=reason[:1].lower() + reason[1:]) from error
-    if len(data) > SCRIPT_LIMIT:
-        raise host_error(messages.SCRIPT_TOO_LARGE, name=name, limit=SCRIPT_LIMIT)
-    if b"\0" in data:
-        raise host_error(messages.SCRIPT_NOT_TEXT, name=name)
-    return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")  # the byte order mark of some editors
-
-
-def _read_all(fd: int, limit: int) -> bytes:
-    parts, size = [], 0
-    while size < limit and (part := os.read(fd, 1 << 20)):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
-
-
-def open_output(name: str | None) -> int:
-    """The file descriptor for `-o`; standard output if there is no name.
-
-    For root, a symbolic link or a file that another user has put into a directory which all may write to is not touched.
-    """
-    if name is None:
-        return 1
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-    try:
-        with suppress(FileNotFoundError):
-            if S_ISFIFO((found := os.lstat(name)).st_mode):
-                _check_planted(found, name)  # now: opening one waits for a reader
-        try:
-            fd = os.open(name, flags | os.O_NOFOLLOW, 0o666)
-        except OSError:
-            # /dev/stdout and the like are links, too, but not somebody else's.
-            if not os.path.islink(name) or os.lstat(name).st_uid not in (0, os.geteuid()):
-                raise
-            fd = os.open(name, flags, 0o666)
-        try:
-            _check_and_empty(fd, name)
-        except BaseException:
-            os.close(fd)
-            raise
-    except (OSError, ValueError) as error:
-        reason = error.strerror or "" if isinstance(error, OSError) else "its name has a NUL character"
-        raise host_error(messages.OUTPUT_UNWRITABLE, name=name, reason=reason[:1].lower() + reason[1:]) from error
-    return fd
-
-
-def _check_and_empty(fd: int, name: str) -> None:
-    status = os.fstat(fd)
-    _check_planted(status, name)
-    if S_ISREG(status.st_mode):
-        os.ftruncate(fd, 0)
-
-
-def _check_planted(status: os.stat_result, name: str) -> None:
-    """Refuse what others can have put into a directory which all may write to: a file or a FIFO of theirs, and a hard link
-    to a file of ours. The kernel refuses most of that by itself where fs.protected_* are set; not everywhere they are."""
-    if not (S_ISREG(status.st_mode) or S_ISFIFO(status.st_mode)):
-        return
-    directory = os.stat(os.path.dirname(name) or ".")
-    if not directory.st_mode & S_IWOTH:
-        return
-    if status.st_uid not in (os.geteuid(), directory.st_uid):
-        raise PermissionError(errno.EPERM, "it is another user's, in a directory that all may write to")
-    if S_ISREG(status.st_mode) and status.st_nlink > 1:
-        raise PermissionError(errno.EPERM, "it has another name elsewhere, and is in a directory that all may write to")
-
-
 # --- kinds of use
 
 
@@ -211,6 +140,7 @@ def list_probes(options: Options) -> int:
     from bpftrace_py.live_host import LiveHost
     from bpftrace_py.output.base import Writer
     from bpftrace_py.probes.listing import list_probes as probes
+    from bpftrace_py.probes.listing import search_hint
 
     if len(options.arguments) > 1:
         raise usage_error("-l takes one search term", "put it in quotes: -l 'tracepoint:*'")
@@ -229,7 +159,11 @@ def list_probes(options: Options) -> int:
     if hidden:
         print_diagnostics(hidden)
     elif not found and search:
-        print_diagnostics([_warning(messages.NOTHING_LISTED, _search_hint(search), search=search)])
+        print_diagnostics([warning(messages.NOTHING_LISTED, hint=search_hint(search, config), search=search)])
+    elif files := host.files_without_types():
+        have = f"`{files[0]}` has" if len(files) == 1 else f"{len(files)} files have"
+        hint = "a uprobe has arg0, arg1, ... without it"
+        print_diagnostics([warning(messages.ARGUMENTS_NOT_LISTED, hint=hint, files=have)])
     return 0
 
 
@@ -238,22 +172,7 @@ def _hidden_tracepoints(host: LiveHost) -> list[Diagnostic]:
     tracefs = host.tracefs or "/sys/kernel/tracing"
     if os.access(tracefs, os.R_OK | os.X_OK):
         return []
-    return [_warning(messages.TRACEPOINTS_HIDDEN, "run it as root, or by sudo", path=tracefs)]
-
-
-def _warning(message: Message, hint: str | None, **values: object) -> Diagnostic:
-    from bpftrace_py.diagnostics import Severity
-
-    return Diagnostic(Severity.WARNING, message.code, message.template.format(**values), hint=hint)
-
-
-def _search_hint(search: str) -> str | None:
-    if "*" in search or "/" in search:
-        return None
-    head, colon, name = search.rpartition(":")
-    if not colon:
-        return f"functions of a program or library are listed by its name: -l 'uprobe:libc:*{name}*'"
-    return f"a name may have wildcards: -l '{head}:*{name}*'"
+    return [warning(messages.TRACEPOINTS_HIDDEN, hint="run it as root, or by sudo", path=tracefs)]
 
 
 def debug(options: Options) -> int:
@@ -326,6 +245,8 @@ def run(options: Options) -> int:
         from bpftrace_py.runtime.refused import not_permitted
 
         raise not_permitted()
+    if options.pid is not None and options.command is not None:
+        raise usage_error("-c and -p cannot be used together", "a program traces one process, and ends with it")
     source = options.source()
     config = options.config()
     child = process = None
@@ -335,14 +256,41 @@ def run(options: Options) -> int:
 
             process = open_process(options.pid)
         if options.command is not None:
-            from bpftrace_py.runtime.child import Child
+            from bpftrace_py.runtime.child import Child, probes_look_into
 
-            child = Child(options.command)
+            child = Child(options.command, executed=probes_look_into(source.text))
             config = options.config(child.pid)
-        return _Run(options, source, config, child, process).run()
+        status = _Run(options, source, config, child, process).run()
+        if child is not None:
+            _tell_how_it_ended(child, options)
+        return status
     finally:
         if child is not None:
             child.close()
+
+
+def _tell_how_it_ended(child: Child, options: Options) -> None:
+    """That the command has crashed or was killed: nobody else would say so. Under -v, its exit status."""
+    import signal
+
+    ended = child.exit_status
+    if ended is None:
+        return
+    if ended < 0 and -ended not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        text = (signal.strsignal(-ended) or "").lower()
+        print_diagnostics([warning(messages.COMMAND_CRASHED, number=-ended, text=text)])
+    elif options.verbose:
+        write_error(f"The command was ended by signal {-ended}" if ended < 0 else f"The command ended with status {ended}")
+
+
+class _NoProgress:
+    """In the place of a `Progress` where nobody sees it."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        return None
 
 
 class _Run:
@@ -357,6 +305,7 @@ class _Run:
         self._child = child
         self._process = process
         self._cache: Cache | None = None
+        self._warm = True  # until the script turns out to be new
         self._metrics: MetricsServer | None = None
 
     def run(self) -> int:
@@ -368,34 +317,56 @@ class _Run:
         return self._run()
 
     def _run(self) -> int:
-        from bpftrace_py.live_host import LiveHost
-        from bpftrace_py.runtime.preload import preload
         from bpftrace_py.runtime.unit_cache import compile_cached
 
         if not self._options.no_cache:
             from bpftrace_py.runtime.cache import Cache
 
             self._cache = Cache()
-        host = LiveHost(self._config.btf_path)
-        unit = compile_cached(self._source, self._config, host, self._cache, _warnings_of(self._options), preload)
+        unit = compile_cached(
+            self._source, self._config, self._make_host, self._cache, _warnings_of(self._options), self._preload
+        )
         if self._options.format_ in STACK_FORMATS:
             _check_stack_format(self._options, unit)
+        if self._options.output is None:
+            return self._session(unit, 1)
+        from bpftrace_py.files import open_output
+
         output = open_output(self._options.output)
         status = self._session(unit, output)
-        if output != 1:
-            try:
-                os.close(output)
-            except OSError as error:  # some file systems tell only now that the disk is full
-                raise host_error(messages.OUTPUT_FAILED, reason=(error.strerror or str(error)).lower()) from error
+        try:
+            os.close(output)
+        except OSError as error:  # some file systems tell only now that the disk is full
+            raise host_error(messages.OUTPUT_FAILED, reason=reason_of(error)) from error
         return status
 
+    def _make_host(self) -> LiveHost:
+        from bpftrace_py.live_host import LiveHost
+
+        return LiveHost(self._config.btf_path)
+
+    def _preload(self) -> None:
+        from bpftrace_py.runtime.preload import preload
+
+        self._warm = False
+        preload()
+
+    def _begin_ring(self, unit: Unit) -> RingAhead | None:
+        """The ring buffer of a program that is in the cache; BCC makes that of any other."""
+        if not self._warm or unit.ring_bytes < RING_WORTH_IT:
+            return None
+        from bpftrace_py.runtime.ring_ahead import RingAhead
+
+        return RingAhead(unit.ring_bytes)
+
     def _session(self, unit: Unit, output: int) -> int:
+        ring = self._begin_ring(unit)
         from bpftrace_py.runtime.event_loop import Signals
         from bpftrace_py.runtime.session import Interrupted, OutputClosed, Session
 
         session = Session(
             unit, self._config, lambda texts: self._make_output(texts, output), child=self._child, process=self._process,
-            cache=self._cache, warn=None if self._options.format_ == "json" else self._warn,
+            cache=self._cache, warn=None if self._options.format_ == "json" else self._warn, ring=ring,
         )  # fmt: skip
         self._running = session
         signals = Signals(session.stop, self._pass_on, session.abandon)
@@ -429,10 +400,10 @@ class _Run:
         with self._progress("Detaching") as progress:
             session.finish(on_detaching=progress)
 
-    def _progress(self, verb: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    def _progress(self, verb: str) -> Progress | _NoProgress:
         """What shows how far we are, on a terminal that is not to be quiet."""
         if self._options.quiet or not os.isatty(2):
-            return nullcontext()
+            return _NoProgress()
         from bpftrace_py.progress import Progress
 
         return Progress(verb)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import host_error
 from bpftrace_py.record import record
+from bpftrace_py.types import STACK_MODES
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @record(frozen=True)
@@ -23,9 +26,7 @@ class Config:
     stack_mode: str = "bpftrace"  # BPFTRACE_STACK_MODE
     print_maps_on_exit: bool = True  # BPFTRACE_PRINT_MAPS_ON_EXIT
     btf_path: str | None = None  # BPFTRACE_BTF
-    vmlinux: str | None = None  # BPFTRACE_VMLINUX
     kernel_source: str | None = None  # BPFTRACE_KERNEL_SOURCE
-    cache_user_symbols: bool = True  # BPFTRACE_CACHE_USER_SYMBOLS
     safe: bool = False  # --safe: refuse system() and what else acts on the machine
     helper_errors: int = 0  # -k: 1, -kk: 2
     parameters: tuple[str, ...] = ()  # $1, $2, ...
@@ -48,13 +49,11 @@ _NUMBERS = {
 }
 _PATHS = {
     "BPFTRACE_BTF": "btf_path",
-    "BPFTRACE_VMLINUX": "vmlinux",
     "BPFTRACE_KERNEL_SOURCE": "kernel_source",
 }
 _SWITCHES = {
     "BPFTRACE_NO_CPP_DEMANGLE": ("demangle", True),
     "BPFTRACE_PRINT_MAPS_ON_EXIT": ("print_maps_on_exit", False),
-    "BPFTRACE_CACHE_USER_SYMBOLS": ("cache_user_symbols", False),
 }
 
 
@@ -80,7 +79,7 @@ def from_environment(environment: Mapping[str, str], **options: object) -> Confi
             values[name] = environment[variable]
     mode = environment.get("BPFTRACE_STACK_MODE")
     if mode is not None:
-        if mode not in ("bpftrace", "perf", "raw"):
+        if mode not in STACK_MODES:
             raise host_error(
                 messages.BAD_VARIABLE, name="BPFTRACE_STACK_MODE", text=mode, expected="bpftrace, perf or raw"
             )

@@ -1,16 +1,18 @@
 """What the user is told about a program: a code, a place, a reason, a hint.
 
-The sentences live in `messages.py`, each under a stable code. Passes report into a `Diagnostics` and go on; the
+The sentences live in `messages/`, each under a stable code. Passes report into a `Diagnostics` and go on; the
 pipeline stops after a pass that reported errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from enum import Enum
-
 from bpftrace_py.record import field, record
 from bpftrace_py.source import Source, Span
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import ClassVar
 
 
 def harmless(text: str) -> str:
@@ -25,9 +27,18 @@ def _escaped(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-class Severity(Enum):
-    ERROR = "error"
-    WARNING = "warning"
+@record(frozen=True)
+class Severity:
+    """`ERROR` or `WARNING`. Not an `Enum`: that and what it imports would take more than 2 ms of each start."""
+
+    value: str
+
+    if TYPE_CHECKING:
+        ERROR: ClassVar[Severity]
+        WARNING: ClassVar[Severity]
+
+
+Severity.ERROR, Severity.WARNING = Severity("error"), Severity("warning")
 
 
 @record(frozen=True)
@@ -49,6 +60,8 @@ class Note:
 
 @record(frozen=True)
 class Diagnostic:
+    """One thing that is told: a message with its names filled in, and where in the program it is."""
+
     severity: Severity
     code: str
     text: str
@@ -60,7 +73,7 @@ class Diagnostic:
     def render(self, color: bool = False) -> str:
         """The diagnostic as lines for a terminal: place, sentence, source line, marker, hint."""
         red, cyan, bold, off = ("\033[31m", "\033[36m", "\033[1m", "\033[0m") if color else ("", "", "", "")
-        label = f"{red if self.severity is Severity.ERROR else cyan}{self.severity.value}[{self.code}]{off}"
+        label = f"{red if self.severity == Severity.ERROR else cyan}{self.severity.value}[{self.code}]{off}"
         if self.span is None or self.source is None:
             lines = [f"{label}: {bold}{harmless(self.text)}{off}"]
         else:
@@ -138,6 +151,17 @@ def host_error(message: Message, *, hint: str | None = None, **values: object) -
     return HostError([Diagnostic(Severity.ERROR, message.code, message.template.format(**values), hint=hint)])
 
 
+def warning(message: Message, *, hint: str | None = None, **values: object) -> Diagnostic:
+    """A warning that has no place in the program text."""
+    return Diagnostic(Severity.WARNING, message.code, message.template.format(**values), hint=hint)
+
+
+def reason_of(error: OSError) -> str:
+    """What the kernel's error says, to stand within a sentence."""
+    reason = error.strerror or str(error)
+    return reason[:1].lower() + reason[1:]
+
+
 _LONG_TEXT = 2000  # of a sentence: then its values are cut
 _LONG_VALUE = 200
 
@@ -166,6 +190,7 @@ class Diagnostics:
         notes: tuple[Note, ...] = (),
         **values: object,
     ) -> None:
+        """What keeps the program from running. `values` fill in the message's template; no `span`: of the program as a whole."""
         self._report(Severity.ERROR, message, span, hint, notes, values)
 
     def warning(
@@ -177,6 +202,7 @@ class Diagnostics:
         notes: tuple[Note, ...] = (),
         **values: object,
     ) -> None:
+        """What is told, and the program runs all the same."""
         self._report(Severity.WARNING, message, span, hint, notes, values)
 
     def _report(
@@ -218,11 +244,13 @@ class Diagnostics:
 
     @property
     def errors(self) -> list[Diagnostic]:
-        return [d for d in self.reported if d.severity is Severity.ERROR]
+        """The errors that were reported, in the order of reporting."""
+        return [d for d in self.reported if d.severity == Severity.ERROR]
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        return [d for d in self.reported if d.severity is Severity.WARNING]
+        """The warnings that were reported, in the order of reporting."""
+        return [d for d in self.reported if d.severity == Severity.WARNING]
 
     def raise_errors(self) -> None:
         """Raise `CompileError` with everything reported if any of it is an error."""

@@ -36,6 +36,9 @@ class KernelTypes(Protocol):
     def function_listing(self, name: str) -> list[str] | None:
         """Its parameters as `-lv` prints them, one line each."""
 
+    def raw_tracepoint(self, event: str) -> list[str] | None:
+        """The types of what a raw tracepoint hands over as `arg0`, `arg1`, ..., in C."""
+
     def record_names(self) -> Iterable[str]:
         """All record names, for "did you mean"."""
 
@@ -82,6 +85,8 @@ class UserTypes(Protocol):
 
 
 class Host(Protocol):
+    """The facts about a machine on which a compilation depends."""
+
     architecture: str  # as in os.uname().machine
 
     def cpu_count(self) -> int: ...
@@ -118,6 +123,9 @@ class Host(Protocol):
 
     def fentry_for_kprobes(self) -> bool:
         """Whether the kernel has no kprobes, but can attach to the entry and exit of functions otherwise (fentry)."""
+
+    def task_comm(self) -> int | None:
+        """Where the running kernel's `task_struct` has the name of its thread (`comm`), in bytes."""
 
     def cgroup_id(self, path: str) -> int | None: ...
 
@@ -167,6 +175,9 @@ class NoHost(Host):
 
     def fentry_for_kprobes(self) -> bool:
         return False
+
+    def task_comm(self) -> int | None:
+        return None
 
     def cgroup_id(self, path: str) -> int | None:
         return None

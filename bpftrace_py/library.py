@@ -73,6 +73,8 @@ def trace(
     """
     import os
 
+    if pid is not None and command is not None:
+        raise ValueError("a session traces one process: `pid` and `command` exclude each other")
     config = _config(config if config is not None else from_environment(os.environ), parameters, options)
     config = replace(config, command=command is not None)
     return TraceSession(Source(source, name), config, pid, command, on_event, cache)
@@ -112,7 +114,7 @@ class TraceSession:
 
         self._cache = Cache() if self._use_cache else None
         self.unit = unit = compile_cached(
-            self._source, config, _live_host(config), self._cache, lambda found: self.warnings.extend(found.warnings)
+            self._source, config, lambda: _live_host(config), self._cache, lambda found: self.warnings.extend(found.warnings)
         )
         return unit
 
@@ -129,9 +131,9 @@ class TraceSession:
             process = open_process(self._pid)
         try:
             if self._command is not None:
-                from bpftrace_py.runtime.child import Child
+                from bpftrace_py.runtime.child import Child, probes_look_into
 
-                self._child = Child(self._command)
+                self._child = Child(self._command, executed=probes_look_into(self._source.text))
                 config = replace(config, pid=self._child.pid)
             if unit is None:
                 unit = self._compile(config)

@@ -103,6 +103,15 @@ class LiveHost:
 
     # --- types
 
+    def task_comm(self) -> int | None:
+        from bpftrace_py.ktypes import btf_image
+
+        try:
+            with open(btf_image.KERNEL, "rb") as file:
+                return btf_image.member_offset(file.read(), "task_struct", "comm")
+        except OSError:
+            return None
+
     def syscall_number(self, event: str) -> int | None:
         return syscall_number(self.architecture, event)
 
@@ -143,6 +152,10 @@ class LiveHost:
 
             self._user_types[path] = load(path)
         return self._user_types[path]
+
+    def files_without_types(self) -> list[str]:
+        """The files that `user_types` was asked for, and of which there is no debug information."""
+        return [path for path, types in self._user_types.items() if types is None]
 
     # --- functions and symbols
 
@@ -195,8 +208,6 @@ class LiveHost:
             self._symbols[name] = find_symbol(self._kallsyms, name)
         return self._symbols[name]
 
-    # --- cgroups
-
     def fentry_for_kprobes(self) -> bool:
         if sys.platform != "linux":  # where not even the modules that would find out can be imported
             return False
@@ -204,6 +215,8 @@ class LiveHost:
 
         features = Features()
         return features.privileged and not features.kprobe and features.fentry
+
+    # --- cgroups
 
     def cgroup_id(self, path: str) -> int | None:
         """The id that `bpf_get_current_cgroup_id` gives for the cgroup v2 directory `path`."""

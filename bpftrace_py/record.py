@@ -7,10 +7,9 @@ checkers take a record for a dataclass; that a frozen one does not change is the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypeVar, dataclass_transform
 
     T = TypeVar("T")

@@ -160,7 +160,7 @@ def _converter(type: types.Type, texts: Texts) -> Callable[[Value], Any]:
         return lambda value: Stats(*value)
     if isinstance(type, types.AvgType):
         return lambda value: Average(*value)
-    if isinstance(type, (types.HistType, types.LhistType)):
+    if isinstance(type, types.HISTOGRAMS):
         return lambda counts: Histogram(buckets(type, counts))
     return plain(type, texts) or _same
 

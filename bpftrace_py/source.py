@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
 from bpftrace_py.record import field, record
 
 
@@ -28,6 +26,8 @@ class Source:
 
     def position(self, offset: int) -> tuple[int, int]:
         """The 1-based (line, column) of a character offset."""
+        from bisect import bisect_right
+
         line = bisect_right(self._line_starts, min(max(offset, 0), len(self.text)))
         return line, offset - self._line_starts[line - 1] + 1
 

@@ -26,6 +26,19 @@ class Type:
 
 
 @record(frozen=True)
+class WordType(Type):
+    """Base of what is one 64-bit word."""
+
+    @property
+    def size(self) -> int:
+        return 8
+
+    @property
+    def alignment(self) -> int:
+        return 8
+
+
+@record(frozen=True)
 class UnknownType(Type):
     """Not determined yet."""
 
@@ -37,6 +50,8 @@ class VoidType(Type):
 
 @record(frozen=True)
 class IntegerType(Type):
+    """`width` is 1, 2, 4 or 8 bytes; `enum` is the C name of an enumerated type."""
+
     width: int = 8
     signed: bool = True
     enum: str | None = field(default=None, compare=False)
@@ -86,19 +101,11 @@ class BufferType(Type):
 
 
 @record(frozen=True)
-class PointerType(Type):
+class PointerType(WordType):
     """`space` is `user`, `kernel`, or `context` for memory that the program may load from directly."""
 
     pointee: Type
     space: str = "kernel"
-
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
 
     def __str__(self) -> str:
         return f"{self.pointee} *"
@@ -106,6 +113,8 @@ class PointerType(Type):
 
 @record(frozen=True)
 class ArrayType(Type):
+    """`count` elements; an array of arrays is one of several dimensions."""
+
     element: Type
     count: int
 
@@ -179,6 +188,8 @@ class FunctionType(Type):
 
 @record(frozen=True)
 class TupleType(Type):
+    """Values side by side, each at a multiple of its alignment: a tuple, the keys of a map, a record of the ring buffer."""
+
     elements: tuple[Type, ...]
 
     def _layout(self) -> tuple[tuple[int, ...], int, int]:
@@ -217,11 +228,14 @@ def _align(offset: int, alignment: int) -> int:
 # --- values that user space turns into text: integers in the kernel, each with its own layout
 
 
+STACK_MODES = ("bpftrace", "perf", "raw")
+
+
 @record(frozen=True)
 class StackType(Type):
     """A stack trace. In memory: u64 id in the stack map, and for a user stack u32 pid, u32 probe id.
 
-    `mode` is `bpftrace` or `perf`, `limit` the number of frames.
+    `mode` is one of STACK_MODES, `limit` the number of frames.
     """
 
     user: bool
@@ -241,16 +255,8 @@ class StackType(Type):
 
 
 @record(frozen=True)
-class KsymType(Type):
+class KsymType(WordType):
     """`ksym(address)`: u64 address."""
-
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
 
 
 @record(frozen=True)
@@ -289,91 +295,43 @@ class MacAddressType(Type):
 
 
 @record(frozen=True)
-class UsernameType(Type):
+class UsernameType(WordType):
     """`username`: u64 uid."""
-
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
 
 
 @record(frozen=True)
-class ProbeNameType(Type):
+class ProbeNameType(WordType):
     """`probe`: u64 index into `Unit.probe_names`."""
-
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
 
     def __str__(self) -> str:
         return "probe"
 
 
 @record(frozen=True)
-class FunctionNameType(Type):
+class FunctionNameType(WordType):
     """`func` where the attach point tells it: u64 index into `Unit.function_names`."""
-
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
 
     def __str__(self) -> str:
         return "func"
 
 
 @record(frozen=True)
-class TimestampType(Type):
+class TimestampType(WordType):
     """`strftime(format, nsecs)`: u64 nanoseconds since boot; `format` indexes `Unit.strings`."""
 
     format: str
 
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
-
 
 @record(frozen=True)
-class CgroupPathType(Type):
+class CgroupPathType(WordType):
     """`cgroup_path(id, filter)`: u64 cgroup id."""
 
     filter: str
 
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
-
 
 @record(frozen=True)
-class ErrorNameType(Type):
+class ErrorNameType(WordType):
     """`strerror(errno)`: u64 errno."""
-
-    @property
-    def size(self) -> int:
-        return 8
-
-    @property
-    def alignment(self) -> int:
-        return 8
 
 
 @record(frozen=True)
@@ -395,13 +353,17 @@ class AggregateType(Type):
 
 @record(frozen=True)
 class CountType(AggregateType):
+    """`count()`."""
+
     @property
     def size(self) -> int:
         return 8
 
 
 @record(frozen=True)
-class SumType(AggregateType):
+class PairType(AggregateType):
+    """Base of those that are two numbers. `signed` is the sign of what they are made of."""
+
     signed: bool = True
 
     @property
@@ -410,39 +372,28 @@ class SumType(AggregateType):
 
 
 @record(frozen=True)
-class MinType(AggregateType):
-    signed: bool = True
-
-    @property
-    def size(self) -> int:
-        return 16
+class SumType(PairType):
+    """`sum()`."""
 
 
 @record(frozen=True)
-class MaxType(AggregateType):
-    signed: bool = True
-
-    @property
-    def size(self) -> int:
-        return 16
+class MinType(PairType):
+    """`min()`."""
 
 
 @record(frozen=True)
-class AvgType(AggregateType):
-    signed: bool = True
-
-    @property
-    def size(self) -> int:
-        return 16
+class MaxType(PairType):
+    """`max()`."""
 
 
 @record(frozen=True)
-class StatsType(AggregateType):
-    signed: bool = True
+class AvgType(PairType):
+    """`avg()`."""
 
-    @property
-    def size(self) -> int:
-        return 16
+
+@record(frozen=True)
+class StatsType(PairType):
+    """`stats()`."""
 
 
 @record(frozen=True)
@@ -473,13 +424,14 @@ class LhistType(AggregateType):
         return 8
 
 
+HISTOGRAMS = (HistType, LhistType)
+
 UNKNOWN = UnknownType()
 VOID = VoidType()
 INT64 = IntegerType(8, True)
 UINT64 = IntegerType(8, False)
 INT32 = IntegerType(4, True)
 UINT32 = IntegerType(4, False)
-BOOL = IntegerType(8, True)
 KSYM = KsymType()
 USYM = UsymType()
 INET = InetType()
@@ -494,4 +446,5 @@ HIST = HistType()
 
 
 def integer(width: int, signed: bool) -> IntegerType:
+    """An integer of `width` bytes."""
     return IntegerType(width, signed)

@@ -37,7 +37,7 @@ Errors in a program are shown all at once, each with the place, the line, and a 
 They are coloured on a terminal, unless `NO_COLOR` is set. The exit status is 1, and 2 for a command line that cannot be
 understood.
 
-This file is made by `scripts/make_errors_doc.py` from `bpftrace_py/messages.py`.
+This file is made by `scripts/make_errors_doc.py` from `bpftrace_py/messages/`.
 """
 
 

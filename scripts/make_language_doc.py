@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from bpftrace_py import cli  # noqa: E402
 from bpftrace_py.language import builtins, functions, probe_types  # noqa: E402
+from bpftrace_py.probes import perf_event  # noqa: E402
 from bpftrace_py.types import UNKNOWN  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "language.md"
@@ -49,6 +50,17 @@ def probe_type_table() -> str:
                 code(p.example),
             )
             for p in probe_types.PROBE_TYPES.values()
+        ),
+    )
+
+
+def event_table() -> str:
+    return table(
+        ("event", "short", "type", "default count"),
+        (
+            (code(event.name), code(event.alias) if event.alias else "", code(type_name), f"{event.count:,}")
+            for type_name, events in (("software", perf_event.SOFTWARE), ("hardware", perf_event.HARDWARE))
+            for event in events
         ),
     )
 
@@ -99,6 +111,7 @@ def environment_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "probe types": probe_type_table,
+    "events": event_table,
     "builtins": builtin_table,
     "functions": function_table,
     "environment": environment_table,

@@ -63,10 +63,12 @@ class BtfBlob:
     def const(self, target: int) -> int:
         return self.add(10, value=target)
 
-    def function(self, name: str, parameters: list[tuple[str, int]], result: int) -> int:
+    def prototype(self, parameters: list[tuple[str, int]], result: int) -> int:
         tail = b"".join(struct.pack("<II", self.string(n), t) for n, t in parameters)
-        prototype = self.add(13, value=result, entries=len(parameters), tail=tail)
-        return self.add(12, name, prototype)
+        return self.add(13, value=result, entries=len(parameters), tail=tail)
+
+    def function(self, name: str, parameters: list[tuple[str, int]], result: int) -> int:
+        return self.add(12, name, self.prototype(parameters, result))
 
     def tag(self, name: str, target: int) -> int:
         return self.add(18, name, target)

@@ -261,6 +261,13 @@ _ENUMERATORS = {
     "BPF_MAP_TYPE_HASH": 1,
 }
 
+_RAW_ARGUMENTS = {
+    "sched_switch": ["bool", "struct task_struct *", "struct task_struct *", "unsigned int"],
+    "sys_enter": ["struct pt_regs *", "long int"],
+    "sys_exit": ["struct pt_regs *", "long int"],
+    "sched_wakeup": ["struct task_struct *"],
+}
+
 
 class FakeKernelTypes:
     """`host.KernelTypes` of the constants above."""
@@ -276,6 +283,9 @@ class FakeKernelTypes:
 
     def function(self, name: str) -> tuple[tuple[tuple[str, Type], ...], Type] | None:
         return _FUNCTIONS.get(name)
+
+    def raw_tracepoint(self, event: str) -> list[str] | None:
+        return _RAW_ARGUMENTS.get(event)
 
     def record_names(self) -> Iterable[str]:
         return list(_FIELDS)
@@ -342,6 +352,9 @@ class FakeHost:
 
     def kernel_symbol(self, name: str) -> int | None:
         return self.symbols.get(name)
+
+    def task_comm(self) -> int | None:
+        return None
 
     def fentry_for_kprobes(self) -> bool:
         return self.has_fentry_only

@@ -109,6 +109,8 @@ class AccessTypes(TypingState):
             reason = self.context.unreadable[node.name]
             return self.error(messages.UNREADABLE_ARGUMENT, node.span, name=node.name, reason=reason)
         hint = did_you_mean(node.name, [f.name for f in fields], form)
+        if of_args and node.name.startswith("common_") and self.context.probe_type == "tracepoint":
+            hint = "a BPF program is not given the fields that all tracepoints have; `tid` is what common_pid would be"
         if hint is None and fields:
             hint = f"it has {', '.join(f.name for f in fields[:12])}{', ...' if len(fields) > 12 else ''}"
         whose = f"`args` of {self._instance.targets[0].name}" if of_args else record.name

@@ -8,6 +8,7 @@ from bpftrace_py import messages
 from bpftrace_py.analysis.formats import check_format
 from bpftrace_py.analysis.wording import shown
 from bpftrace_py.diagnostics import did_you_mean
+from bpftrace_py.language import probe_types
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
     COUNT,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 MAX_LHIST_BUCKETS = 1000
 MAX_STACK = 127
-STACK_MODES = ("bpftrace", "perf", "raw")
 NUMBER = (IntegerType, PointerType)
 
 
@@ -55,6 +55,23 @@ class CallRules:
 
     def __init__(self, inference: ExpressionTypes) -> None:
         self._in = inference
+
+    # What is wrong with a call, reported: each gives the type of such a call, which is unknown.
+
+    def _not_here(self, node: ast.Call, expected: str) -> Type:
+        probe = self._in.context.probe_type
+        return self._in.error(messages.CALL_NOT_HERE, node.span, name=node.name, probe=probe, expected=expected)
+
+    def _wrong_kind(self, node: ast.Call, argument: ast.Expression, expected: str) -> Type:
+        given = describe(argument)
+        return self._in.error(
+            messages.ARGUMENT_KIND, argument.span, name=node.name, parameter="", expected=expected, given=given
+        )
+
+    def _out_of_range(self, node: ast.Call, argument: ast.Integer, expected: str) -> Type:
+        return self._in.error(
+            messages.ARGUMENT_RANGE, argument.span, name=node.name, expected=expected, value=argument.value
+        )
 
     def _call_printf(self, node: ast.Call) -> Type:
         check_format(self._in, node)
@@ -70,9 +87,7 @@ class CallRules:
                 return self._in.error(messages.PRINT_TOP, node.arguments[1].span)
             for argument in node.arguments[1:]:
                 if isinstance(argument, ast.Integer) and argument.value < 0:
-                    return self._in.error(
-                        messages.ARGUMENT_RANGE, argument.span, name="print", expected="0 or more", value=argument.value
-                    )
+                    return self._out_of_range(node, argument, "0 or more")
         return VOID
 
     def _call_count(self, node: ast.Call) -> Type:
@@ -146,20 +161,11 @@ class CallRules:
                 self._in.diagnostics.warning(messages.BUF_CUT, node.span, size=source.size, limit=limit)
             return BufferType(min(source.size, limit))
         if not isinstance(source, (IntegerType, PointerType, ArrayType, StringType)):
-            return self._in.error(
-                messages.ARGUMENT_KIND,
-                node.arguments[0].span,
-                name="buf",
-                parameter="",
-                expected="an address, an array or a string",
-                given=describe(node.arguments[0]),
-            )
+            return self._wrong_kind(node, node.arguments[0], "an address, an array or a string")
         length = node.arguments[1]
         if isinstance(length, ast.Integer):
             if length.value < 0:
-                return self._in.error(
-                    messages.ARGUMENT_RANGE, length.span, name="buf", expected="0 or more", value=length.value
-                )
+                return self._out_of_range(node, length, "0 or more")
             limit = min(limit, max(1, length.value))
         if isinstance(source, (ArrayType, StringType)) and not isinstance(node.arguments[0], (ast.FieldAccess, ast.ArrayAccess)):
             limit = min(limit, source.size)  # the end of what is ours; a record's last array may go on
@@ -168,9 +174,7 @@ class CallRules:
     def _call_strncmp(self, node: ast.Call) -> Type:
         length = node.arguments[2]
         if isinstance(length, ast.Integer) and length.value < 0:
-            return self._in.error(
-                messages.ARGUMENT_RANGE, length.span, name="strncmp", expected="0 or more", value=length.value
-            )
+            return self._out_of_range(node, length, "0 or more")
         return INT64
 
     def _space(self, node: ast.Call, space: str) -> Type:
@@ -213,13 +217,7 @@ class CallRules:
 
     def _call_uaddr(self, node: ast.Call) -> Type:
         if "uaddr" not in self._in.context.offers:
-            return self._in.error(
-                messages.CALL_NOT_HERE,
-                node.span,
-                name="uaddr",
-                probe=self._in.context.probe_type,
-                expected="uprobe, uretprobe and usdt",
-            )
+            return self._not_here(node, "uprobe, uretprobe and usdt")
         name = node.arguments[0]
         assert isinstance(name, ast.String)
         found = self._in.user_object(name.value, name.span)
@@ -228,13 +226,8 @@ class CallRules:
 
     def _call_reg(self, node: ast.Call) -> Type:
         if "reg" not in self._in.context.offers:
-            return self._in.error(
-                messages.CALL_NOT_HERE,
-                node.span,
-                name="reg",
-                probe=self._in.context.probe_type,
-                expected="kprobe, uprobe, usdt, profile, software and hardware",
-            )
+            *most, last = (t.name for t in probe_types.PROBE_TYPES.values() if "reg" in t.builtins)
+            return self._not_here(node, f"{', '.join(most)} and {last}")
         return UINT64
 
     def _stack(self, node: ast.Call, user: bool) -> Type:
@@ -248,13 +241,7 @@ class CallRules:
                 if position == 0 and len(node.arguments) > 1:
                     return self._in.error(messages.STACK_MODE_FIRST, argument.span, name=node.name)
                 if not 1 <= argument.value <= 1024:
-                    return self._in.error(
-                        messages.ARGUMENT_RANGE,
-                        argument.span,
-                        name=node.name,
-                        expected="1 to 1024",
-                        value=argument.value,
-                    )
+                    return self._out_of_range(node, argument, "1 to 1024")
                 limit = argument.value
         return StackType(user, mode, limit)
 
@@ -281,37 +268,17 @@ class CallRules:
 
     def _call_path(self, node: ast.Call) -> Type:
         if "path" not in self._in.context.offers:
-            return self._in.error(
-                messages.CALL_NOT_HERE,
-                node.span,
-                name="path",
-                probe=self._in.context.probe_type,
-                expected="kfunc and kretfunc",
-            )
+            return self._not_here(node, "kfunc and kretfunc")
         type_ = node.arguments[0].type
         pointed = type_.pointee if isinstance(type_, PointerType) else type_
         if not isinstance(pointed, RecordType) or pointed.name != "struct path":
-            return self._in.error(
-                messages.ARGUMENT_KIND,
-                node.arguments[0].span,
-                name="path",
-                parameter="",
-                expected="a struct path of the kernel",
-                given=describe(node.arguments[0]),
-            )
+            return self._wrong_kind(node, node.arguments[0], "a struct path of the kernel")
         return StringType(self._in.config.strlen)
 
     def _call_ntop(self, node: ast.Call) -> Type:
         address = node.arguments[-1]
         if len(node.arguments) == 2 and not isinstance(node.arguments[0].type, IntegerType):
-            return self._in.error(
-                messages.ARGUMENT_KIND,
-                node.arguments[0].span,
-                name="ntop",
-                parameter="",
-                expected="an address family such as AF_INET",
-                given=describe(node.arguments[0]),
-            )
+            return self._wrong_kind(node, node.arguments[0], "an address family such as AF_INET")
         type_ = address.type
         if isinstance(type_, IntegerType) or (isinstance(type_, (ArrayType, StringType)) and type_.size in (4, 16)):
             return INET
@@ -344,26 +311,13 @@ class CallRules:
             and not isinstance(node.arguments[0], ast.String)
         ):
             return MAC_ADDRESS
-        return self._in.error(
-            messages.ARGUMENT_KIND,
-            node.arguments[0].span,
-            name="macaddr",
-            parameter="",
-            expected="an array of 6 bytes",
-            given=describe(node.arguments[0]),
-        )
+        return self._wrong_kind(node, node.arguments[0], "an array of 6 bytes")
 
     def _call_signal(self, node: ast.Call) -> Type:
         import signal
 
         if self._in.context.probe_type in ("BEGIN", "END", "interval"):
-            return self._in.error(
-                messages.CALL_NOT_HERE,
-                node.span,
-                name="signal",
-                probe=self._in.context.probe_type,
-                expected="probes that run in the traced process",
-            )
+            return self._not_here(node, "probes that run in the traced process")
         argument = node.arguments[0]
         if isinstance(argument, ast.String):
             names = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals}
@@ -375,38 +329,20 @@ class CallRules:
                     hint=did_you_mean(argument.value.upper().removeprefix("SIG"), names),
                 )
         elif isinstance(argument, ast.Integer) and not 1 <= argument.value <= 64:
-            return self._in.error(
-                messages.ARGUMENT_RANGE, argument.span, name="signal", expected="1 to 64", value=argument.value
-            )
+            return self._out_of_range(node, argument, "1 to 64")
         elif not isinstance(argument.type, IntegerType):
-            return self._in.error(
-                messages.ARGUMENT_KIND,
-                argument.span,
-                name="signal",
-                parameter="",
-                expected="a number or a name",
-                given=describe(argument),
-            )
+            return self._wrong_kind(node, argument, "a number or a name")
         return VOID
 
     def _call_override(self, node: ast.Call) -> Type:
         if self._in.context.probe_type != "kprobe":
-            return self._in.error(
-                messages.CALL_NOT_HERE, node.span, name="override", probe=self._in.context.probe_type, expected="kprobe"
-            )
+            return self._not_here(node, "kprobe")
         return VOID
 
     def _call_join(self, node: ast.Call) -> Type:
         type_ = node.arguments[0].type
         if not isinstance(type_, (IntegerType, PointerType)):
-            return self._in.error(
-                messages.ARGUMENT_KIND,
-                node.arguments[0].span,
-                name="join",
-                parameter="",
-                expected="the address of an array of strings",
-                given=describe(node.arguments[0]),
-            )
+            return self._wrong_kind(node, node.arguments[0], "the address of an array of strings")
         return VOID
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
-from bpftrace_py.analysis.call_rules import CallRules, describe
+from bpftrace_py.analysis.call_rules import NUMBER, CallRules, describe
 from bpftrace_py.analysis.wording import counted, keys_shown
 from bpftrace_py.diagnostics import did_you_mean
 from bpftrace_py.language import builtins, functions
@@ -16,6 +15,7 @@ from bpftrace_py.types import (
     HIST,
     INT64,
     STACK_MODE,
+    STACK_MODES,
     UNKNOWN,
     VOID,
     ArrayType,
@@ -28,16 +28,10 @@ from bpftrace_py.types import (
     VoidType,
 )
 
-if TYPE_CHECKING:
-    pass
-
-MAX_LHIST_BUCKETS = 1000
-MAX_STACK = 127
-STACK_MODES = ("bpftrace", "perf", "raw")
-NUMBER = (IntegerType, PointerType)
-
 
 class CallChecker(CallRules):
+    """Checks calls by the table of functions, each where it stands: as a value, as a statement, as what a map is given."""
+
     # --- the three places where a call may stand
 
     def value(self, node: ast.Call) -> Type:

@@ -22,19 +22,8 @@ from bpftrace_py.syntax.visitor import walk
 from bpftrace_py.types import Field, IntegerType, PointerType, RecordType, Type
 
 USER_PROBES = frozenset(("uprobe", "uretprobe", "usdt"))
-# Categories whose events have no tracepoint of the same name behind them.
 RAW_SYSCALLS_FROM = 4  # so many calls in one block are cheaper to tell apart than to attach and detach
-# Codes that say that there is no such thing on this machine.
-MISSING = frozenset(
-    m.code
-    for m in (
-        messages.UNKNOWN_TRACEPOINT,
-        messages.NO_PROBE_MATCHES,
-        messages.UNKNOWN_KERNEL_FUNCTION,
-        messages.UNKNOWN_USER_FUNCTION,
-        messages.STRIPPED_BINARY,
-    )
-)
+# Categories whose events have no raw tracepoint of the same name behind them.
 NOT_RAW = frozenset(("syscalls", "ftrace", "synthetic", "kprobes", "uprobes"))
 
 
@@ -72,9 +61,10 @@ class Expander:
         self._many = sum(len(resolved.targets) for resolved in points) > 1
         self._many_syscalls = sum(_is_syscall(t) for resolved in points for t in resolved.targets) >= RAW_SYSCALLS_FROM
         for resolved in points:
-            self.probe_count += _count(resolved.targets)
+            targets = self._targets(probe, resolved, uses)
+            self.probe_count += _count(targets)
             self._only_once(resolved)
-            for target in resolved.targets:
+            for target in targets:
                 if isinstance(target, unit.Kprobe):
                     target = self._by_fentry(target, uses) or target
                 context = self._context(resolved.probe_type, target, uses, resolved.point)
@@ -90,13 +80,23 @@ class Expander:
             reported = Diagnostics(self._diagnostics.source)
             resolved = resolve_all(point, self._host, self._config, reported)
             found += resolved
-            if resolved or not all(d.code in MISSING for d in reported.errors):
+            if resolved or not _only_missing(reported):
                 self._diagnostics.extend(reported)
             else:
                 missing.append(reported)
         for reported in missing:
             self._diagnostics.extend(reported.as_warnings() if found else reported)
         return found
+
+    def _targets(self, probe: ast.Probe, resolved: ResolvedPoint, uses: frozenset[str]) -> tuple[unit.Target, ...]:
+        """The targets of an attach point, but for raw tracepoints to which this block cannot be attached."""
+        if resolved.probe_type.name == "rawtracepoint" and "argN" in uses:
+            from bpftrace_py.analysis.raw_arguments import last_argument, with_argument
+
+            read = last_argument(probe)
+            if read is not None:
+                return with_argument(resolved, read, self._host, self._diagnostics)
+        return resolved.targets
 
     def _add(
         self,
@@ -256,3 +256,18 @@ def _uses(probe: ast.Probe) -> frozenset[str]:
         elif isinstance(node, ast.TypeName) and node.name not in INTEGERS and node.name != "void":
             found.add("types")
     return frozenset(found)
+
+
+def _only_missing(reported: Diagnostics) -> bool:
+    """Whether all errors say that there is no such thing on this machine."""
+    missing = {
+        message.code
+        for message in (
+            messages.UNKNOWN_TRACEPOINT,
+            messages.NO_PROBE_MATCHES,
+            messages.UNKNOWN_KERNEL_FUNCTION,
+            messages.UNKNOWN_USER_FUNCTION,
+            messages.STRIPPED_BINARY,
+        )
+    }
+    return all(diagnostic.code in missing for diagnostic in reported.errors)

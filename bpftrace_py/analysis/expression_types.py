@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py import messages
 from bpftrace_py.analysis.access_types import AccessTypes
 from bpftrace_py.analysis.calls import CallChecker
 from bpftrace_py.analysis.fold import wrap
 from bpftrace_py.analysis.merge import merge, stored_type
-from bpftrace_py.analysis.program import Context
 from bpftrace_py.analysis.records import Records
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Note, did_you_mean
@@ -17,7 +14,9 @@ from bpftrace_py.language import builtins, functions
 from bpftrace_py.source import Source
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
+    FUNCTION_NAME,
     INT64,
+    STACK_MODES,
     UINT64,
     UNKNOWN,
     AggregateType,
@@ -31,11 +30,6 @@ from bpftrace_py.types import (
     VoidType,
 )
 
-if TYPE_CHECKING:
-    pass
-
-COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">="))
-LOGICAL = frozenset(("&&", "||"))
 MOST_COMPARED = 256  # bytes of an array that `==` compares, word by word
 
 
@@ -155,7 +149,7 @@ class ExpressionTypes(AccessTypes):
         if builtin is None:
             known = [*builtins.BUILTINS, "arg0"]
             hint = did_you_mean(node.name, known)
-            if node.name in ("perf", "bpftrace", "raw"):
+            if node.name in STACK_MODES:
                 hint = f"`{node.name}` is an argument of kstack() and ustack()"
             elif node.name.removeprefix("s").removeprefix("arg").isdigit() and "arg" in node.name:
                 hint = f"they go from {node.name.rstrip('0123456789')}0 to {node.name.rstrip('0123456789')}9"
@@ -168,7 +162,7 @@ class ExpressionTypes(AccessTypes):
                 node.span,
                 name=node.name,
                 probe=self.context.probe_type,
-                hint=messages.BUILTIN_HINTS.get(builtin.needs),
+                hint=builtins.OFFERED_BY.get(builtin.needs),
             )
         if node.name == "cpid" and not self.config.command:
             return self.error(messages.NO_COMMAND, node.span, hint="-c 'COMMAND' starts one")
@@ -182,12 +176,12 @@ class ExpressionTypes(AccessTypes):
         if name == "retval":
             return self.context.return_type or INT64
         if name == "func":
-            return builtins_func_type(self.context)
+            return FUNCTION_NAME
         if name == "ctx":
             return PointerType(VoidType(), "kernel")
         if isinstance(builtin.type, StackType):
             return StackType(builtin.type.user, self.config.stack_mode, 127)
-        return UINT64 if builtin.needs == "argN" or builtin.needs == "sargN" else builtin.type
+        return builtin.type
 
     def _unary(self, node: ast.Unary) -> Type:
         type_ = self.visit(node.operand)
@@ -210,7 +204,7 @@ class ExpressionTypes(AccessTypes):
         left, right = self.visit(node.left), self.visit(node.right)
         if left is UNKNOWN or right is UNKNOWN:
             known = UINT64 if self._counted_from_nothing else UNKNOWN
-            return INT64 if node.operator in COMPARISONS | LOGICAL else known
+            return INT64 if node.operator in ast.COMPARISONS | ast.LOGICAL else known
         if node.operator in ("==", "!=") and isinstance(left, StringType) and isinstance(right, StringType):
             return INT64
         if node.operator in ("==", "!=") and isinstance(left, ArrayType) and left == right and left.size <= MOST_COMPARED:
@@ -218,7 +212,7 @@ class ExpressionTypes(AccessTypes):
         numbers = (IntegerType, PointerType)
         if not (isinstance(left, numbers) and isinstance(right, numbers)):
             return self._bad_operands(node, left, right)
-        if node.operator in COMPARISONS | LOGICAL:
+        if node.operator in ast.COMPARISONS | ast.LOGICAL:
             self._check_signs(node, left, right)
             return INT64
         if isinstance(left, PointerType) or isinstance(right, PointerType):
@@ -348,13 +342,6 @@ class ExpressionTypes(AccessTypes):
                 )
             return ArrayType(target.element, count)
         return self.error(messages.BAD_CAST, node.span, type=operand, target=target)
-
-
-def builtins_func_type(context: Context) -> Type:
-    """`func` comes from the instruction pointer where the context has one, else from the attach point."""
-    from bpftrace_py.types import FUNCTION_NAME
-
-    return FUNCTION_NAME
 
 
 def _signed(node: ast.Expression, own: IntegerType, other: IntegerType) -> bool:

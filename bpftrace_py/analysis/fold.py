@@ -12,6 +12,7 @@ from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics
 from bpftrace_py.language import builtins
 from bpftrace_py.syntax import ast
+from bpftrace_py.types import STACK_MODES
 
 MASK = (1 << 64) - 1
 
@@ -22,7 +23,7 @@ def wrap(value: int) -> int:
 
 
 class Folder:
-    """Folds one probe in place. Text parameters stay `Positional` until `str()` takes them."""
+    """Folds one probe in place. Parameters that are no numbers stay `Positional`."""
 
     def __init__(self, config: Config, records: Records, diagnostics: Diagnostics) -> None:
         self._config = config
@@ -33,6 +34,7 @@ class Folder:
     def fold(self, probe: ast.Probe, binary: str = "") -> None:
         """`binary` is the program whose constants the probe knows."""
         self._file = binary
+        map_expressions(probe, self._parameter_text)
         map_expressions(probe, self._fold)
 
     def parameter(self, number: int) -> str | None:
@@ -49,11 +51,7 @@ class Folder:
             return ast.Integer(value=len(self._config.parameters), span=node.span)
         if isinstance(node, ast.Positional):
             return self._positional(node)
-        if (
-            isinstance(node, ast.Identifier)
-            and builtins.find(node.name) is None
-            and node.name not in ("perf", "bpftrace", "raw")
-        ):
+        if isinstance(node, ast.Identifier) and builtins.find(node.name) is None and node.name not in STACK_MODES:
             return self._constant(node)
         if isinstance(node, ast.Call) and node.name == "str":
             return self._text(node)
@@ -92,25 +90,39 @@ class Folder:
             return ast.String(value=value, span=node.span)
         return node
 
+    def _parameter_text(self, node: ast.Expression) -> ast.Expression:
+        """In `str($1)`, `$1` is the parameter's text as a literal, also if it is a number; in `str($1 + 2)`, from there on."""
+        if not (isinstance(node, ast.Call) and node.name == "str" and node.arguments):
+            return node
+        argument = node.arguments[0]
+        sides = (argument.left, argument.right) if isinstance(argument, ast.Binary) else (argument, None)
+        place = next((side for side in sides if isinstance(side, ast.Positional)), None)
+        if place is None:
+            return node
+        text, begin = self.parameter(place.number) or "", 0
+        if isinstance(argument, ast.Binary):
+            offset = sides[0] if place is sides[1] else sides[1]
+            length = len(text.encode("utf-8", "surrogateescape"))
+            if argument.operator == "+" and isinstance(offset, ast.Integer) and offset.value <= length:
+                begin = offset.value
+            else:
+                self._diagnostics.error(messages.PARAMETER_OFFSET, argument.span, number=place.number, length=length)
+        node.arguments[0] = ast.String(value=_bytes_of(text, begin), span=argument.span)
+        return node
+
     def _text(self, node: ast.Call) -> ast.Expression:
-        """`str($1)`: the parameter's text, as a literal."""
+        """`str()` of a literal, as another literal."""
         if not 1 <= len(node.arguments) <= 2:
             return node
         argument = node.arguments[0]
-        text: str | None = None
-        if isinstance(argument, ast.Positional):
-            text = self.parameter(argument.number) or ""
-        elif isinstance(argument, ast.Integer) and argument.text in self._config.parameters:
-            text = argument.text
-        elif isinstance(argument, ast.String):
-            text = argument.value
-        if text is None:
+        if not isinstance(argument, ast.String):
             return node
+        text = argument.value
         if len(node.arguments) == 2:
             length = node.arguments[1]
             if not isinstance(length, ast.Integer):
                 return node
-            text = text[: max(0, length.value)]
+            text = _bytes_of(text, 0, max(0, length.value))
         return ast.String(value=text, span=node.span)
 
     def _unary(self, node: ast.Unary) -> ast.Expression:
@@ -133,6 +145,11 @@ class Folder:
         if not (isinstance(left, ast.Integer) and isinstance(right, ast.Integer)):
             return node
         return ast.Integer(value=evaluate(node.operator, left.value, right.value), span=node.span)
+
+
+def _bytes_of(text: str, begin: int, end: int | None = None) -> str:
+    """A part of a literal, by bytes, as the kernel counts them."""
+    return text.encode("utf-8", "surrogateescape")[begin:end].decode("utf-8", "surrogateescape")
 
 
 def _insert_literals(node: ast.Call) -> None:

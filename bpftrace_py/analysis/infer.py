@@ -6,8 +6,6 @@ last visit reports is kept. A type that is still unknown is passed along in sile
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py import messages
 from bpftrace_py.analysis.expression_types import ExpressionTypes
 from bpftrace_py.analysis.merge import merge, stored_type
@@ -25,9 +23,6 @@ from bpftrace_py.types import (
     PointerType,
     Type,
 )
-
-if TYPE_CHECKING:
-    pass
 
 MAX_ROUNDS = 12  # a type can only grow; programs settle in two or three
 MAX_UNROLL = 100

@@ -50,12 +50,13 @@ class MapInfo:
     value: Type = UNKNOWN
     keys_span: Span | None = None
     value_span: Span | None = None
-    first_span: Span | None = None
     assigned: bool = False
 
 
 @record
 class TypedProgram:
+    """The tree with a type on every expression, as instances of its blocks, and what was gathered on the way."""
+
     source: Source
     config: Config
     records: Records

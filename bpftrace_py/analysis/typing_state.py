@@ -74,7 +74,7 @@ class TypingState(ABC):
     def _info(self, node: ast.Map) -> MapInfo:
         info = self.maps.get(node.name)
         if info is None:
-            info = self.maps[node.name] = MapInfo(node.name, first_span=node.span)
+            info = self.maps[node.name] = MapInfo(node.name)
         return info
 
     def _assign_map(self, target: ast.Map, value: Type, span: Span) -> None:
@@ -145,4 +145,5 @@ class TypingState(ABC):
 
 
 def is_args(node: ast.Expression) -> TypeGuard[ast.Identifier]:
+    """Whether it is `args`, which has fields and no value."""
     return isinstance(node, ast.Identifier) and node.name == "args"

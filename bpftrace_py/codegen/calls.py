@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
-from bpftrace_py.codegen.ctypes_text import scalar
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.output import late_strings
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
     INT64,
     UINT64,
-    ArrayType,
     BufferType,
     IntegerType,
     PointerType,
-    RecordType,
     StackType,
     StringType,
     Type,
@@ -30,6 +27,8 @@ _STORED = frozenset(("str", "buf", "ntop", "macaddr", "usym", "ustack", "path", 
 
 
 class CallText:
+    """Writes calls that give a value: numbers by `_value_NAME`, bytes by `_store_NAME`, straight to where they are wanted."""
+
     def __init__(self, expressions: ExpressionText) -> None:
         self._ex = expressions
         self._fn = expressions.function
@@ -296,6 +295,3 @@ def _operand(text: str) -> str:
 
 def _builtin(name: str) -> ast.Identifier:
     return ast.Identifier(name=name, type=UINT64)
-
-
-__all__ = ["ArrayType", "CallText", "RecordType", "scalar"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
+from bpftrace_py.analysis.wording import counted
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import is_memory, scalar
 from bpftrace_py.codegen.machine import machine
@@ -20,7 +21,6 @@ from bpftrace_py.types import (
     ArrayType,
     Field,
     IntegerType,
-    RecordType,
     Type,
     integer,
 )
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 
 class ContextText:
+    """Writes how a program reads what the kernel hands to it."""
+
     def __init__(self, expressions: ExpressionText) -> None:
         self._ex = expressions
         self._fn = expressions.function
@@ -40,7 +42,7 @@ class ContextText:
 
     # --- args
 
-    def argument(self, record: RecordType, member: Field, type_: Type) -> Value:
+    def argument(self, member: Field, type_: Type) -> Value:
         """`args->member`."""
         if self._ex.instance.context.program in ("fentry", "fexit"):
             return self._parameter(member, type_)
@@ -49,7 +51,8 @@ class ContextText:
         if member.data_loc:
             # The field tells where in the record the data is: length in the upper half, offset in the lower.
             place = self._load(Field(member.name, UINT32, member.offset), 4)
-            return Number(f"{self.address()} + ({place} & 0xffff)", type_, False)
+            behind = f"{member.offset + 4} + " if member.rel_loc else ""
+            return Number(f"{self.address()} + {behind}({place} & 0xffff)", type_, False)
         if is_memory(type_):
             return Bytes(f"((char *)ctx + {member.offset})", type_, "kernel")
         text = self._load(member, type_.size)
@@ -118,7 +121,7 @@ class ContextText:
         if name.startswith("sarg") and name[4:].isdigit():
             return self._stack_argument(int(name[4:]))
         if name.startswith("arg") and name[3:].isdigit():
-            return self._numbered_argument(int(name[3:]), node.type)
+            return self._numbered_argument(int(name[3:]))
         return None
 
     def attachment_number(self, function: bool) -> str:
@@ -166,7 +169,7 @@ class ContextText:
             return Number(f"({scalar(type_)}){self._word(len(context.argument_fields), 'result')}", type_)
         return self.register(self._machine.result, type_)
 
-    def _numbered_argument(self, number: int, type_: Type) -> Value:
+    def _numbered_argument(self, number: int) -> Value:
         context = self._ex.instance.context
         if context.program in ("raw_tracepoint", "fentry", "fexit"):
             return Number(self._word(number, f"arg{number}"), UINT64)
@@ -188,11 +191,11 @@ class ContextText:
         """An argument of a static probe, which is where the compiler of the traced program left it."""
         if number >= len(target.arguments):
             self._generator.diagnostics.error(
-                messages.NO_USDT_ARGUMENT,
+                messages.NO_NUMBERED_ARGUMENT,
                 self._place_of(number),
                 name=target.name,
                 number=number,
-                count=len(target.arguments),
+                count=counted(len(target.arguments), "argument"),
             )
             return Number("0", UINT64)
         argument = target.arguments[number]
@@ -257,6 +260,3 @@ class ContextText:
             at = offset + max(member.type.size, 1)
         body = "\n\t".join(lines)
         return f"{name} *ctx", [f"{name} {{\n\t{body}\n}};"]
-
-
-__all__ = ["INT64", "ContextText"]

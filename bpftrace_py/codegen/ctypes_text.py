@@ -52,6 +52,13 @@ class AggregateSlot(Type):
         return 8
 
 
+@record(frozen=True)
+class KeyType(TupleType):
+    """The key of one map: a struct of its own name, which is defined with the map."""
+
+    c_name: str
+
+
 class Structs:
     """The struct definitions that a program needs, in the order in which they were first asked for."""
 
@@ -77,27 +84,25 @@ class Structs:
     def name(self, type_: Type) -> str:
         """The C type of a value that is a struct."""
         if isinstance(type_, (UsymType, StackType)):
-            self._define(USER_ADDRESS, type_, "u64 value;\n\tu32 pid;\n\tu32 probe;", UsymType())
+            self._define(USER_ADDRESS, "u64 value;\n\tu32 pid;\n\tu32 probe;", UsymType())
             return USER_ADDRESS
         if isinstance(type_, InetType):
-            self._define("struct inet_address", type_, "u32 family;\n\tu8 bytes[16];", type_)
+            self._define("struct inet_address", "u32 family;\n\tu8 bytes[16];", type_)
             return "struct inet_address"
         if isinstance(type_, BufferType):
             name = f"struct buffer_{type_.capacity}"
-            self._define(name, type_, f"u32 length;\n\tu8 bytes[{type_.size - 4}];", type_)
+            self._define(name, f"u32 length;\n\tu8 bytes[{type_.size - 4}];", type_)
             return name
-        own = getattr(type_, "c_name", None)
-        if own is not None:  # the key of a map, which is defined with its map
-            return str(own)
+        if isinstance(type_, KeyType):
+            return type_.c_name
         assert isinstance(type_, TupleType), type_
         if type_ not in self._names:
             members = "\n\t".join(f"{self.declare(element, f'e{i}')};" for i, element in enumerate(type_.elements))
-            self._define(
-                f"struct tuple_{sum(isinstance(t, TupleType) for t in self._names) + 1}", type_, members, type_
-            )
+            number = sum(isinstance(t, TupleType) for t in self._names) + 1
+            self._define(f"struct tuple_{number}", members, type_)
         return self._names[type_]
 
-    def _define(self, name: str, type_: Type, members: str, key: Type) -> None:
+    def _define(self, name: str, members: str, key: Type) -> None:
         if key not in self._names:
             self._names[key] = name
             self.definitions.append(f"{name} {{\n\t{members}\n}};")

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import is_memory
-from bpftrace_py.codegen.maps import is_histogram
 from bpftrace_py.language import builtins
 from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.visitor import walk
-from bpftrace_py.types import UINT32, IntegerType, StackType, TupleType, Type, integer
+from bpftrace_py.types import IntegerType, Type, integer
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
@@ -25,6 +24,8 @@ JOIN_STRINGS, JOIN_CAPACITY = 16, 1024
 
 
 class EventText:
+    """Writes calls that are statements: records in the ring buffer, and what the kernel does by itself."""
+
     def __init__(self, expressions: ExpressionText) -> None:
         self._ex = expressions
         self._fn = expressions.function
@@ -217,6 +218,3 @@ def is_register(node: ast.Expression) -> bool:
             builtin is not None and builtin.needs in ("argN", "sargN", "retval") and isinstance(node.type, IntegerType)
         )
     return isinstance(node, ast.Call) and node.name == "reg"
-
-
-__all__ = ["UINT32", "EventText", "StackType", "TupleType", "is_histogram"]

@@ -12,34 +12,23 @@ from bpftrace_py.analysis.program import ProbeInstance
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.calls import CallText
 from bpftrace_py.codegen.context import ContextText
-from bpftrace_py.codegen.ctypes_text import c_string, is_memory, scalar
+from bpftrace_py.codegen.ctypes_text import is_memory, scalar
+from bpftrace_py.codegen.elements import ElementText
 from bpftrace_py.codegen.function import FunctionText
 from bpftrace_py.codegen.loops import LoopPlan
 from bpftrace_py.codegen.map_text import MapText
 from bpftrace_py.codegen.memory import MemoryText
-from bpftrace_py.codegen.values import Bytes, Number, Value
+from bpftrace_py.codegen.operators import OperatorText
+from bpftrace_py.codegen.values import Bytes, Number, Value, literal
 from bpftrace_py.language import builtins
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.visitor import walk
-from bpftrace_py.types import (
-    INT64,
-    UINT64,
-    ArrayType,
-    Field,
-    IntegerType,
-    PointerType,
-    RecordType,
-    StringType,
-    TupleType,
-    Type,
-    integer,
-)
+from bpftrace_py.types import INT64, UINT64, ArrayType, IntegerType, StringType, TupleType, Type
 
 if TYPE_CHECKING:
     from bpftrace_py.codegen.generate import Generator
 
-COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">="))
 _NAMES = {"pid": "pid", "tid": "tid", "uid": "uid", "gid": "gid", "cpu": "cpu", "curtask": "task", "cgroup": "cgroup"}
 
 
@@ -55,6 +44,8 @@ class ExpressionText:
         self.memory = MemoryText(self)
         self.maps = MapText(self)
         self.calls = CallText(self)
+        self.operators = OperatorText(self)
+        self.elements = ElementText(self)
         self.variables: dict[str, str] = {}
         self.loops = LoopPlan(instance.tree)
         self._comm_place = self._late = ""
@@ -113,7 +104,7 @@ class ExpressionText:
             case ast.Positional():
                 return Number("0", INT64)
             case ast.String():
-                return self._materialized(node, "text")
+                return self.materialized(node, "text")
             case ast.Variable():
                 return self._variable(node)
             case ast.Map():
@@ -123,34 +114,35 @@ class ExpressionText:
             case ast.Call():
                 return self.calls.value(node)
             case ast.FieldAccess() | ast.ArrayAccess():
-                return self._element(node)
+                return self.elements.element(node)
             case ast.Binary():
-                return self._binary(node)
+                return self.operators.binary(node)
             case ast.Unary():
-                return self._unary(node)
+                return self.operators.unary(node)
             case ast.Cast():
-                return self._cast(node)
+                return self.operators.cast(node)
             case ast.Ternary():
-                return self._ternary(node)
+                return self.operators.ternary(node)
             case ast.Increment():
-                return self._increment(node)
+                return self.operators.increment(node)
             case ast.TupleLiteral():
-                return self._materialized(node, "tuple")
+                return self.materialized(node, "tuple")
             case ast.TupleAccess():
-                return self._tuple_element(node)
+                return self.elements.tuple_element(node)
             case ast.SizeOf():
-                type_ = (
-                    self.generator.named_type(node.operand, self.instance.context.binary)
-                    if isinstance(node.operand, ast.TypeName)
-                    else node.operand.type
-                )
-                return literal(type_.size)
+                return literal(self.type_of(node.operand).size)
             case ast.OffsetOf():
-                return self._offset_of(node)
+                return self.elements.offset_of(node)
             case _:
                 raise AssertionError(type(node).__name__)
 
-    def _materialized(self, node: ast.Expression, stem: str) -> Value:
+    def type_of(self, node: ast.TypeName | ast.Expression) -> Type:
+        """The type that `sizeof` or `offsetof` is asked of: one that is named, or that of an expression."""
+        if isinstance(node, ast.TypeName):
+            return self.generator.named_type(node, self.instance.context.binary)
+        return node.type
+
+    def materialized(self, node: ast.Expression, stem: str) -> Value:
         """A value that has to be put together in memory of our own."""
         place = self.function.memory(node.type, stem)
         self.store(node, place, node.type)
@@ -208,11 +200,12 @@ class ExpressionText:
             self.memory.copy(Bytes(known, builtins.COMM), place, type_, pad)
             return
         assert isinstance(type_, StringType)
-        if pad and type_.capacity > 16:
+        if pad and type_.capacity != 16:
             self.memory.zero(place, type_)
-        elif pad:  # not every kernel clears what is behind the NUL: seen with 6.1
-            self.function.line(f"zero_fill({place}, {min(16, type_.capacity)});")
-        self.function.line(f"current_comm({place}, {min(16, type_.capacity)});")
+        if type_.capacity < 16:
+            self.function.line(f"current_comm({place}, {type_.capacity});")
+        else:
+            self.function.line(f"read_comm({place});")
 
     def _store_ternary(self, node: ast.Ternary, place: str, type_: Type, pad: bool) -> None:
         with self.function.block(f"if ({self.condition(node.condition)})"):
@@ -269,292 +262,6 @@ class ExpressionText:
         if known is None:
             self._comm_place = self._comm_place or self.function.memory(builtins.COMM, "comm", kept=True)
             known = self._comm_place
-            self.function.line(f"zero_fill({known}, 16);")
-            self.function.line(f"current_comm({known}, 16);")
+            self.function.line(f"read_comm({known});")
             self.function.learn("comm", known)
         return Bytes(known, builtins.COMM)
-
-    def _unary(self, node: ast.Unary) -> Value:
-        operand = self.number(node.operand)
-        if node.operator == "*":
-            pointer = node.operand.type
-            space = pointer.space if isinstance(pointer, PointerType) else self.instance.context.space
-            return self.memory.load(operand, 0, node.type, space)
-        if node.operator == "!":
-            return Number(f"!{operand.operand()}", INT64, False)
-        narrow = node.operand.type
-        if isinstance(narrow, IntegerType) and narrow.width < 8 and not narrow.signed:  # wraps around in its own width
-            return Number(f"({scalar(narrow)}){node.operator}{operand.operand()}", narrow, False)
-        return Number(f"{node.operator}{operand.wide()}", node.type, False)
-
-    def _binary(self, node: ast.Binary) -> Value:
-        operator = node.operator
-        if operator in ("&&", "||"):
-            return self._logical(node)
-        if isinstance(node.left.type, StringType):
-            equal = self.memory.compare(node.left, node.right)
-            return Number(equal if operator == "==" else f"!({equal})", INT64, False)
-        if isinstance(node.left.type, ArrayType):
-            equal = self.memory.equal_arrays(node.left, node.right)
-            return Number(equal if operator == "==" else f"!({equal})", INT64, False)
-        left = self.number(node.left)
-        with self.function.captured(deeper=0) as lines:
-            right = self.number(node.right)
-        if lines and not left.text.isidentifier() and not isinstance(node.left, ast.Integer):
-            left = self.local(left, "left")  # worked out before what the right side does
-        self.function.add(lines)
-        return self._arithmetic(operator, node, left, right)
-
-    def _arithmetic(self, operator: str, node: ast.Binary, left: Number, right: Number) -> Number:
-        a, b = self._scaled(node.left, node.right, left), self._scaled(node.right, node.left, right)
-        if operator in ("/", "%"):
-            return self._division(operator, node, left, right)
-        if operator in (">>", "<<") and not a.startswith(("(u64)", "(s64)")) and not a.isidentifier():
-            a = f"({'s64' if is_signed(left) else 'u64'}){left.operand()}"  # a comparison or a literal is an int to C
-        if operator == ">>":
-            return Number(f"{a} >> {self._shift(node.right, right)}", node.type, False)
-        if operator == "<<":
-            return Number(f"{a} << {self._shift(node.right, right)}", node.type, False)
-        if operator in COMPARISONS:
-            signed = (
-                isinstance(left.type, IntegerType)
-                and left.type.signed
-                and isinstance(right.type, IntegerType)
-                and right.type.signed
-            )
-            if not signed and left.text.lstrip("-").isdigit() and right.text.lstrip("-").isdigit():
-                a = f"(u64){a}"
-            return Number(f"{a} {operator} {b}", INT64, False)
-        return Number(f"{a} {operator} {b}", node.type, False)
-
-    def _division(self, operator: str, node: ast.Binary, left: Number, right: Number) -> Number:
-        """BPF divides unsigned numbers; a division that may meet a negative one goes through a routine."""
-        may_be_negative = any(
-            is_signed(number) and not (isinstance(side, ast.Integer) and side.value >= 0)
-            for side, number in ((node.left, left), (node.right, right))
-        )
-        if may_be_negative and isinstance(node.type, IntegerType) and node.type.signed:
-            return Number(f"signed_{'div' if operator == '/' else 'mod'}({left.text}, {right.text})", node.type)
-        if isinstance(node.right, ast.Integer):
-            return Number(f"(u64){left.operand()} {operator} (u64){right.operand()}", node.type, False)
-        return Number(f"unsigned_{'div' if operator == '/' else 'mod'}({left.text}, {right.text})", node.type)
-
-    def _shift(self, node: ast.Expression, number: Number) -> str:
-        return str(node.value & 63) if isinstance(node, ast.Integer) else f"({number.operand()} & 63)"
-
-    def _scaled(self, node: ast.Expression, other: ast.Expression, number: Number) -> str:
-        """An operand; a number that is added to a pointer counts what is pointed to."""
-        pointer = other.type
-        if isinstance(pointer, PointerType) and isinstance(node.type, IntegerType) and pointer.pointee.size > 1:
-            if isinstance(node, ast.Integer):
-                return str(node.value * pointer.pointee.size)
-            return f"{number.wide()} * {pointer.pointee.size}"
-        return number.wide()
-
-    def _logical(self, node: ast.Binary) -> Number:
-        left = self.number(node.left)
-        with self.function.captured() as lines:
-            right = self.number(node.right)
-        if not lines:
-            return Number(f"{left.operand()} {node.operator} {right.operand()}", INT64, False)
-        result = self.function.fresh("both" if node.operator == "&&" else "either")
-        self.function.line(f"s64 {result} = {left.operand()} != 0;")
-        with self.function.block(f"if ({'' if node.operator == '&&' else '!'}{result})"):
-            self.function.add(lines)
-            self.function.line(f"{result} = {right.operand()} != 0;")
-        return Number(result, INT64)
-
-    def _ternary(self, node: ast.Ternary) -> Value:
-        if is_memory(node.type):
-            return self._materialized(node, "chosen")
-        condition = self.number(node.condition)
-        with self.function.captured() as then_lines:
-            then = self.number(node.then)
-        with self.function.captured() as else_lines:
-            otherwise = self.number(node.otherwise)
-        if not then_lines and not else_lines:
-            return Number(f"{condition.operand()} ? {then.wide()} : {otherwise.wide()}", node.type, False)
-        result = self.function.fresh("chosen")
-        self.function.line(f"{scalar(node.type)} {result};")
-        with self.function.block(f"if ({condition.text})"):
-            self.function.add(then_lines)
-            self.function.line(f"{result} = {then.text};")
-        with self.function.block("else"):
-            self.function.add(else_lines)
-            self.function.line(f"{result} = {otherwise.text};")
-        return Number(result, node.type)
-
-    def _increment(self, node: ast.Increment) -> Value:
-        sign = "+" if node.operator == "++" else "-"
-        step = node.type.pointee.size or 1 if isinstance(node.type, PointerType) else 1
-        if isinstance(node.target, ast.Map):
-            return self.maps.increment(node.target, sign, str(step), wanted="before" if not node.prefix else "after")
-        place = self.place_of(node.target.name)
-        if node.prefix:
-            self.function.line(f"{place} {sign}= {step};")
-            return Number(place, node.type)
-        before = self.function.fresh("before")
-        self.function.line(f"{scalar(node.type)} {before} = {place};")
-        self.function.line(f"{place} {sign}= {step};")
-        return Number(before, node.type)
-
-    def _cast(self, node: ast.Cast) -> Value:
-        target = node.type
-        if isinstance(target, ArrayType):
-            if isinstance(node.operand.type, ArrayType):
-                inner = self.value(node.operand)
-                assert isinstance(inner, Bytes)
-                return Bytes(inner.address, target, inner.space, inner.maybe)
-            return self._materialized(node, "array")
-        value = self.value(node.operand)
-        if isinstance(value, Bytes):  # an array as one number, or its address as a pointer
-            if isinstance(target, PointerType):
-                return Number(f"(u64){value.address}", target, False)
-            copied = self.function.memory(UINT64, "word", kept=True)
-            self.function.line(f"{copied} = 0;")
-            self.memory.read(f"&{copied}", value.address, value.type.size, value.space)
-            return Number(f"({scalar(target)}){copied}", target, False)
-        if isinstance(target, IntegerType):
-            narrow = node.operand.type
-            if isinstance(narrow, IntegerType) and narrow.width < target.width and narrow.signed != target.signed:
-                # A wider type is filled up by its own sign: (int64)(uint8)255 is -1. C goes by the sign of what it is given.
-                inner_type = integer(narrow.width, target.signed)
-                return Number(f"({scalar(target)})({scalar(inner_type)}){value.operand()}", target, False)
-            return Number(f"({scalar(target)}){value.operand()}", target, False)
-        return Number(value.wide() if isinstance(value.type, IntegerType) else value.text, target, value.atom)
-
-    def _tuple_element(self, node: ast.TupleAccess) -> Value:
-        operand = self.value(node.operand)
-        assert isinstance(operand, Bytes) and isinstance(operand.type, TupleType)
-        offset = operand.type.offsets[node.index]
-        return self._direct_element(operand, offset, node.type)
-
-    def _direct_element(self, whole: Bytes, offset: int, type_: Type) -> Value:
-        """A part of bytes that the program can load from by itself."""
-        whole = self._present(whole)
-        at = f"((char *){operand_text(whole.address)} + {offset})" if offset else whole.address
-        if is_memory(type_):
-            at = at if offset else f"((char *){operand_text(whole.address)})"
-            return Bytes(at, type_, whole.space, aligned=min(whole.aligned, (offset & -offset) or 8))
-        if whole.aligned % type_.alignment or offset % type_.alignment:  # the verifier wants loads aligned
-            return self.memory.load(Number(at, UINT64, at == whole.address and at.isidentifier()), 0, type_, "direct")
-        return Number(f"*({scalar(type_)} *){operand_text(at)}", type_)
-
-    # --- fields and elements
-
-    def _element(self, node: ast.FieldAccess | ast.ArrayAccess) -> Value:
-        if isinstance(node, ast.ArrayAccess):
-            return self._indexed(node)
-        operand = node.operand.type
-        record = operand.pointee if isinstance(operand, PointerType) else operand
-        assert isinstance(record, RecordType)
-        member = self.generator.field(record, node.name)
-        if isinstance(operand, PointerType):
-            if operand.space == "context":
-                return self.context.argument(record, member, node.type)
-            return self._field_at(self.number(node.operand), member, node.type, operand.space)
-        whole = self.value(node.operand)
-        assert isinstance(whole, Bytes)
-        if whole.space == "direct":
-            inner = self._direct_element(whole, member.offset, node.type) if member.bitfield is None else None
-            if inner is not None:
-                return inner
-        return self._field_at(
-            Number(whole.address, UINT64, False),
-            member,
-            node.type,
-            "kernel" if whole.space == "direct" else whole.space,
-        )
-
-    def _field_at(self, base: Number, member: Field, type_: Type, space: str) -> Value:
-        value = self.memory.load(base, member.offset, type_, space)
-        if member.bitfield is None or isinstance(value, Bytes):
-            return value
-        return self.memory.bits(value, member.bitfield, type_)
-
-    def _indexed(self, node: ast.ArrayAccess) -> Value:
-        operand = node.operand.type
-        index = self.number(node.index)
-        if isinstance(operand, PointerType):
-            base, space, size = self.number(node.operand), operand.space, operand.pointee.size
-        else:
-            assert isinstance(operand, ArrayType)
-            whole = self.value(node.operand)
-            assert isinstance(whole, Bytes)
-            base, space, size = Number(f"(u64){whole.address}", UINT64, False), whole.space, operand.element.size
-            if whole.space == "direct":
-                if isinstance(node.index, ast.Integer):
-                    return self._direct_element(whole, node.index.value * size, node.type)
-                return self._direct_indexed(whole, index, node.type)
-        if isinstance(node.index, ast.Integer):
-            return self.memory.load(base, node.index.value * size, node.type, space)
-        offset = f"{index.wide()} * {size}" if size > 1 else index.wide()
-        if isinstance(operand, ArrayType):
-            # Outside the array there is nothing: an address of 0 reads as 0.
-            at = self.function.fresh("index")
-            self.function.line(f"u64 {at} = {index.text};")
-            moved = Number(f"{at} < {operand.count} ? {base.operand()} + {at} * {size} : 0", UINT64, False)
-        else:
-            moved = Number(f"{base.operand()} + {offset}", UINT64, False)
-        return self.memory.load(moved, 0, node.type, space)
-
-    def _direct_indexed(self, whole: Bytes, index: Number, type_: Type) -> Value:
-        """An element of an array of our own, at an index that only the run tells. Outside the array there are zeros."""
-        assert isinstance(whole.type, ArrayType)
-        count = whole.type.count
-        whole = self._present(whole)
-        place = self.function.memory(type_, "element")
-        if is_memory(type_):
-            self.memory.zero(place, type_)
-        else:
-            self.function.line(f"{place} = 0;")
-        at = self.function.fresh("index")
-        self.function.line(f"u64 {at} = {index.wide()};")
-        self.function.line(f"keep({at}); // or the compiler may know that it is small, and leave out the check")
-        with self.function.block(f"if ({at} < {count})"):
-            self.function.line(f"keep({at}); // as the verifier has just seen it")
-            address = self.address(place, type_)
-            self.memory.read(address, f"((char *){operand_text(whole.address)} + {at} * {type_.size})", type_.size, "direct")
-        return Bytes(address, type_) if is_memory(type_) else Number(place, type_)
-
-    def _present(self, whole: Bytes) -> Bytes:
-        """Bytes that are there: those of a map's element that may be missing are copied, as zeros then."""
-        if not whole.maybe:
-            return whole
-        place = self.function.memory(whole.type, "whole")
-        self.memory.copy(whole, place, whole.type, True)
-        return Bytes(self.address(place, whole.type), whole.type)
-
-    def _offset_of(self, node: ast.OffsetOf) -> Number:
-        if isinstance(node.record, ast.TypeName):
-            type_ = self.generator.named_type(node.record, self.instance.context.binary)
-        else:
-            type_ = node.record.type
-        assert isinstance(type_, RecordType)
-        return literal(self.generator.field(type_, node.field_name).offset)
-
-
-def literal(value: int) -> Number:
-    """A C literal of 64 bits."""
-    if -(1 << 24) < value < 1 << 24:  # with room for sums of ints, which is what C makes of comparisons
-        return Number(str(value), INT64, value >= 0)
-    if value == -(1 << 63):
-        return Number("(s64)(1ULL << 63)", INT64, False)
-    return Number(f"{value}LL", INT64, value >= 0)
-
-
-def is_signed(number: Number) -> bool:
-    return isinstance(number.type, IntegerType) and number.type.signed
-
-
-def operand_text(text: str) -> str:
-    """Text that can stand behind a cast or a unary operator."""
-    return (
-        text
-        if text.replace("->", "").replace("_", "").replace(".", "").replace("\x01", "").isalnum()
-        or text.startswith("(")
-        else f"({text})"
-    )
-
-
-__all__ = ["ExpressionText", "c_string", "literal"]

@@ -20,6 +20,8 @@ _MARK = "\x01"
 
 
 class FunctionText:
+    """Lines, names and memory of one function. `finish` puts its head before them."""
+
     def __init__(self, structs: Structs, reserved: frozenset[str]) -> None:
         self._structs = structs
         self._reserved = reserved

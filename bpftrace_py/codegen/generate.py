@@ -8,7 +8,7 @@ from typing import Literal
 
 from bpftrace_py.analysis.program import ProbeInstance, TypedProgram
 from bpftrace_py.codegen import unit
-from bpftrace_py.codegen.ctypes_text import Structs
+from bpftrace_py.codegen.ctypes_text import KeyType, Structs
 from bpftrace_py.codegen.expressions import ExpressionText
 from bpftrace_py.codegen.function import FunctionText
 from bpftrace_py.codegen.key_names import key_names
@@ -59,7 +59,6 @@ class Generator:
         self._needs: set[str] = set()
         self._stack_frames = {False: 0, True: 0}
         self._bounded_loops: list[unit.BoundedLoop] = []
-        self._shared: set[str] = set()
         self._preemptible = False
 
     # --- the whole
@@ -152,9 +151,6 @@ class Generator:
         text = " ".join(self.program.source.text[start:end].split())
         return clean(text if len(text) <= EXCERPT else text[: EXCERPT - 3] + "...")
 
-    def c_name(self, text: str) -> str:
-        return c_name(text)
-
     def variable_name(self, name: str) -> str:
         return f"{name}_" if name in RESERVED | LOCALS or name.startswith("_") else name
 
@@ -172,8 +168,9 @@ class Generator:
         self._names += names
 
     def function_index(self, target: unit.Target) -> int:
-        """The index of the first name with the target's function: the same for its kprobe and its kretprobe."""
-        return self._first_names.setdefault(target.name.rpartition(":")[2], self.name_index(target))
+        """The index of the first name with the target's function: the same for its kprobe, its kretprobe, and places in it."""
+        known = target.function if isinstance(target, (unit.Uprobe, unit.Kprobe, unit.Fentry)) else ""
+        return self._first_names.setdefault(known or target.name.rpartition(":")[2], self.name_index(target))
 
     def _attachments(self, instance: ProbeInstance, cookies: bool) -> tuple[unit.Attachment, ...]:
         if instance.context.syscalls:
@@ -308,6 +305,7 @@ class Generator:
             self._functions,
         )
         names = tuple(self._names)
+        functions = {index: function for function, index in self._first_names.items()}
         return unit.Unit(
             name=self.program.source.name,
             c_source=text,
@@ -315,8 +313,9 @@ class Generator:
             maps=tuple(self.maps.values()),
             actions=tuple(self.actions),
             probe_names=names,
-            function_names=tuple(name.rpartition(":")[2] for name in names),
+            function_names=tuple(functions.get(i, name.rpartition(":")[2]) for i, name in enumerate(names)),
             events="events" if "events" in self._needs else None,
+            ring_bytes=tables.ring_bytes,
             want_wakeup="want_wakeup" if "events" in self._needs else None,
             lost="lost" if self._needs & {"events", "lost"} else None,
             pending="pending" if "control" in self._needs else None,
@@ -324,6 +323,7 @@ class Generator:
             kernel_stacks="kernel_stacks" if self._stack_frames[False] else None,
             user_stacks="user_stacks" if self._stack_frames[True] else None,
             bounded_loops=tuple(self._bounded_loops),
+            task_comm=self.host.task_comm() if "read_comm(" in text else None,
             probe_count=self.program.probe_count,
             records=self._printed_records(),
             warnings=tuple(d.text for d in self.diagnostics.warnings),
@@ -352,22 +352,6 @@ class Generator:
             if isinstance(action, unit.PrintValue):
                 visit(action.value)
         return found
-
-
-class KeyType(TupleType):
-    """The key of one map: a struct of its own name."""
-
-    def __init__(self, elements: tuple[Type, ...], c_name: str) -> None:
-        object.__setattr__(self, "elements", elements)
-        object.__setattr__(self, "c_name", c_name)
-
-    c_name: str
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeyType) and self.c_name == other.c_name
-
-    def __hash__(self) -> int:
-        return hash(self.c_name)
 
 
 def clean(text: str) -> str:

@@ -34,7 +34,7 @@ _BRANCH = re.compile(r"\bif \(|\?|&&|\|\||\bwhile \(")
 _COMPARED = re.compile(r"(aligned_)?strings_differ\(.*?, (\d+)\)")
 _STACK = re.compile(r"keep_stack\(ctx, [^,]*, (\d+),")
 _COUNTED = re.compile(r"\bfor \(u\d+ \w+ = 0; \w+ < (\d+);")
-_FILLED = re.compile(r"(?:__builtin_memcpy|zero_fill)\(.*?, (\d+)\)")
+_FILLED = re.compile(r"(?:__builtin_memcpy|copy_text|zero_fill)\(.*?, (\d+)\)")
 
 
 class Cost:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpftrace_py.codegen.ctypes_text import AggregateSlot, has_padding, is_memory, scalar
-from bpftrace_py.codegen.maps import bpf_key, bucket_count, is_histogram, key_struct, member_name
+from bpftrace_py.codegen.maps import bpf_key, bucket_count, key_struct, member_name
 from bpftrace_py.codegen.memory import INLINE_LIMIT
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import (
+    HISTOGRAMS,
     UINT32,
     UINT64,
     AvgType,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 
 class MapText:
+    """Writes accesses of `@maps`."""
+
     def __init__(self, expressions: ExpressionText) -> None:
         self._ex = expressions
         self._fn = expressions.function
@@ -163,12 +166,12 @@ class MapText:
 
     def delete(self, node: ast.Map) -> None:
         script_map = self._map(node)
-        if is_histogram(script_map.value) and script_map.keys:
+        if isinstance(script_map.value, HISTOGRAMS) and script_map.keys:
             self._delete_buckets(node, script_map)
         elif script_map.keys:
             call = f"map_delete(MAP({script_map.table}), {self.key(node)})"
             self._fn.line(f"{self._ex.told('map_delete_elem', call)};")
-        elif is_histogram(script_map.value):
+        elif isinstance(script_map.value, HISTOGRAMS):
             bucket = self._fn.fresh("bucket")
             with self._fn.block(f"for (u32 {bucket} = 0; {bucket} < {script_map.max_entries}; {bucket}++)"):
                 pointer = self._pointer(script_map, self.slot(bucket))
@@ -214,7 +217,7 @@ class MapText:
         """`@x = count()` and the like."""
         script_map = self._map(node)
         number = self._ex.number(call.arguments[0]) if call.arguments else None
-        if is_histogram(script_map.value):
+        if isinstance(script_map.value, HISTOGRAMS):
             assert number is not None
             if script_map.with_sum:
                 number = self._ex.local(Number(number.wide(), UINT64), "n")

@@ -6,6 +6,7 @@ from bpftrace_py.analysis.program import MapInfo
 from bpftrace_py.codegen.ctypes_text import Structs, is_memory, scalar
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.types import (
+    HISTOGRAMS,
     UINT64,
     AggregateType,
     AvgType,
@@ -24,18 +25,14 @@ def plan(info: MapInfo, table: str, max_entries: int, names: tuple[str, ...] = (
     """The storage of a map: see `ScriptMap`. `sums`: histograms keep the sum of what they count."""
     keys = info.keys or ()
     aggregate = isinstance(info.value, AggregateType)
-    with_sum = sums and is_histogram(info.value)
+    with_sum = sums and isinstance(info.value, HISTOGRAMS)
     if keys:
         storage = "percpu_hash" if aggregate else "hash"
         return ScriptMap(info.name, table, keys, info.value, storage, max_entries, names, with_sum)
-    if isinstance(info.value, (HistType, LhistType)):
+    if isinstance(info.value, HISTOGRAMS):
         slots = bucket_count(info.value) + with_sum
         return ScriptMap(info.name, table, (), info.value, "percpu_array", slots, with_sum=with_sum)
     return ScriptMap(info.name, table, (), info.value, "percpu_array" if aggregate else "array", 1)
-
-
-def is_histogram(type_: Type) -> bool:
-    return isinstance(type_, (HistType, LhistType))
 
 
 def bucket_count(type_: Type) -> int:
@@ -48,7 +45,7 @@ def bucket_count(type_: Type) -> int:
 
 def bpf_key(script_map: ScriptMap) -> tuple[Type, ...]:
     """The parts of the key as the kernel has them: a histogram's bucket is the last one."""
-    return (*script_map.keys, UINT64) if is_histogram(script_map.value) else script_map.keys
+    return (*script_map.keys, UINT64) if isinstance(script_map.value, HISTOGRAMS) else script_map.keys
 
 
 def table_text(script_map: ScriptMap, structs: Structs, number: int) -> list[str]:
@@ -98,4 +95,5 @@ def value_type(script_map: ScriptMap, structs: Structs, lines: list[str]) -> str
 
 
 def key_struct(script_map: ScriptMap) -> TupleType:
+    """The key of its BPF map as a type."""
     return TupleType(bpf_key(script_map))

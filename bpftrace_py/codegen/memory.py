@@ -17,6 +17,8 @@ _READERS = {"kernel": "read_kernel", "user": "read_user", "any": "read_any", "di
 
 
 class MemoryText:
+    """Writes what is done with bytes, in the address space that they are in."""
+
     def __init__(self, expressions: ExpressionText) -> None:
         self._ex = expressions
         self._fn = expressions.function
@@ -97,7 +99,7 @@ class MemoryText:
             part = (text + b"\0")[start : start + INLINE_LIMIT]
             to = f"{place} + {start}" if start else place
             shown = c_string(part[:-1] if part.endswith(b"\0") else part)
-            self._fn.line(f"__builtin_memcpy({to}, {shown}, {len(part)});")
+            self._fn.line(f"copy_text({to}, {shown}, {len(part)});")
 
     def string(self, node: ast.Expression) -> Bytes:
         """A string that the program can load from by itself."""
@@ -106,9 +108,13 @@ class MemoryText:
         return value
 
     def _direct(self, node: ast.Expression, stem: str) -> Bytes:
-        """The bytes of an expression, copied if the program cannot load from them by itself."""
         value = self._ex.value(node)
         assert isinstance(value, Bytes)
+        return self.present(value, stem)
+
+    def present(self, value: Bytes, stem: str) -> Bytes:
+        """Bytes that the program can load from by itself: copied if it could not. Those that may be missing, as a map's
+        element, are zeros then."""
         if value.space == "direct" and not value.maybe:
             return value
         place = self._fn.memory(value.type, stem)

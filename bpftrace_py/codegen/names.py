@@ -6,10 +6,11 @@ _C = """auto break case char const continue default do double else enum extern f
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
 typeof bool true false"""
 _PRELUDE = """s8 u8 s16 u16 s32 u32 s64 u64 BCC_SEC SEC MAP TABLE TABLE_FLAGS RING inline_ aligned8 map_lookup map_update
-map_delete ktime_ns random_u32 cpu_id pid_tgid uid_gid current_comm stack_id current_task numa_node_id override_return
+map_delete ktime_ns random_u32 cpu_id pid_tgid uid_gid current_comm read_comm comm_of_task
+current_task_btf stack_id current_task numa_node_id override_return
 get_stack current_cgroup_id send_signal read_user read_kernel read_user_str read_kernel_str boot_ns ring_reserve
 ring_submit path_of function_ip attach_cookie ANY NOEXIST EXIST NO_WAKEUP FORCE_WAKEUP add_to keep forget barrier ROUNDS
-LOOP_DIVISOR out_of_rounds out_of_kernel_rounds zero_fill zero_fill_large
+LOOP_DIVISOR out_of_rounds out_of_kernel_rounds zero_fill copy_text zero_fill_large
 unsigned_div unsigned_mod signed_div signed_mod log2_bucket linear_bucket strings_differ aligned_strings_differ as_int
 read_any read_any_str wakeup count_lost send
 keep_stack told read_later bpf_pseudo_fd"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpftrace_py.codegen import loops
-from bpftrace_py.codegen.ctypes_text import is_memory
 from bpftrace_py.codegen.events import EventText
 from bpftrace_py.codegen.loops import Cost
 from bpftrace_py.language import functions
@@ -196,6 +195,3 @@ class StatementText:
             self._fn.line(f"{self._generator.count_stopped(node, most)}; // the verifier has to see an end")
             self._fn.line("break;")
         return lines
-
-
-__all__ = ["StatementText", "is_memory"]

@@ -180,12 +180,18 @@ class Tables:
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
+    @property
+    def ring_bytes(self) -> int:
+        """The size of the ring buffer, 0 if there is none."""
+        if "events" not in self._needs:
+            return 0
+        # The kernel takes 2 ms to make a large ring; requests without arguments need little room.
+        return self._config.ring_bytes if "records" in self._needs else min(self._config.ring_bytes, SMALL_RING)
+
     def _own_tables(self) -> list[str]:
         needs, lines = self._needs, []
         if "events" in needs:
-            # The kernel takes 2 ms to make a large ring; requests without arguments need little room.
-            size = self._config.ring_bytes if "records" in needs else min(self._config.ring_bytes, SMALL_RING)
-            lines.append(f"RING({self._next()}, events, {size});")
+            lines.append(f"RING({self._next()}, events, {self.ring_bytes});")
             lines.append(f'TABLE({self._next()}, "array", u32, u64, want_wakeup, 1);')
         if needs & {"events", "lost"}:
             lines.append(

@@ -7,7 +7,7 @@ the action, then its arguments. Keys are laid out as `TupleType(keys)`, integers
 
 from __future__ import annotations
 
-from bpftrace_py.record import field, record
+from bpftrace_py.record import field, record, replace
 from bpftrace_py.types import Field, Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
@@ -46,29 +46,39 @@ class ScriptMap:
 
 @record(frozen=True)
 class Action:
+    """Something in the script that user space does."""
+
     line: int  # of the script, for messages
 
 
 @record(frozen=True)
 class Printf(Action):
+    """`printf(format, arguments)`."""
+
     format: str
     arguments: tuple[Type, ...]
 
 
 @record(frozen=True)
 class System(Action):
+    """`system(format, arguments)`: a shell command."""
+
     format: str
     arguments: tuple[Type, ...]
 
 
 @record(frozen=True)
 class Cat(Action):
+    """`cat(format, arguments)`: the name of a file."""
+
     format: str
     arguments: tuple[Type, ...]
 
 
 @record(frozen=True)
 class Time(Action):
+    """`time(format)`: the time when it is printed."""
+
     format: str
 
 
@@ -83,7 +93,7 @@ class Join(Action):
 
 @record(frozen=True)
 class Exit(Action):
-    pass
+    """`exit()`."""
 
 
 @record(frozen=True)
@@ -112,11 +122,15 @@ class PrintElement(Action):
 
 @record(frozen=True)
 class Clear(Action):
+    """`clear(@map)`."""
+
     map: str
 
 
 @record(frozen=True)
 class Zero(Action):
+    """`zero(@map)`."""
+
     map: str
 
 
@@ -145,12 +159,16 @@ class Special(Target):
 
 @record(frozen=True)
 class Tracepoint(Target):
+    """`tracepoint`, by its names in tracefs."""
+
     category: str
     event: str
 
 
 @record(frozen=True)
 class RawTracepoint(Target):
+    """`rawtracepoint`."""
+
     event: str
 
 
@@ -165,7 +183,7 @@ class Timer(Target):
 
 @record(frozen=True)
 class PerfEvent(Target):
-    """`software` and `hardware`: perf_event_open(2) type, config and sample period, on every CPU (of `pid`, if set)."""
+    """`software` and `hardware`: perf_event_open(2) type, config and sample period, on every CPU."""
 
     type: int
     config: int
@@ -174,6 +192,8 @@ class PerfEvent(Target):
 
 @record(frozen=True)
 class Kprobe(Target):
+    """`kprobe` (`offset` in bytes from the start of the function) and `kretprobe`."""
+
     function: str
     offset: int
     on_return: bool
@@ -241,6 +261,8 @@ class BoundedLoop:
 
 @record(frozen=True)
 class Unit:
+    """All that the runtime has to know of a compiled script."""
+
     name: str  # of the script
     c_source: str
     programs: tuple[ProgramSpec, ...]
@@ -249,6 +271,7 @@ class Unit:
     probe_names: tuple[str, ...] = ()  # what the values of `probe` index
     function_names: tuple[str, ...] = ()
     events: str | None = None  # C name of the ring buffer, None if nothing is sent
+    ring_bytes: int = 0  # its size
     want_wakeup: str | None = None  # u64[1] array: user space sets it to be woken by the next event
     lost: str | None = (
         None  # u64 per-CPU array: [0] events without room, [1 + i] updates that map i refused, then stacks, then each loop's stops
@@ -261,6 +284,7 @@ class Unit:
     user_stacks: str | None = None
     bounded_loops: tuple[BoundedLoop, ...] = ()
     loop_divisor: int = 1  # what the bounds of the text are divided by
+    task_comm: int | None = None  # where a task_struct has its `comm`, if the text reads that and BTF tells
     probe_count: int = 0  # what "Attaching N probes..." says
     records: dict[str, tuple[Field, ...]] = field(default_factory=dict)  # members of the records that may be printed
     warnings: tuple[str, ...] = ()
@@ -279,14 +303,19 @@ class Unit:
         return self._with_loops(f"LOOP_DIVISOR {divisor}", loops, divisor)
 
     def _with_loops(self, definition: str, loops: tuple[BoundedLoop, ...], divisor: int) -> Unit:
-        """The same with another definition of one of the prelude's macros."""
-        import copy
+        return replace(self._with(definition), bounded_loops=loops, loop_divisor=divisor)
 
-        other = copy.copy(self)
-        text = self.c_source[self.c_source.index("// Generated") :]
-        source = f"#undef {definition.split()[0]}\n#define {definition}\n{text}"
-        other.__dict__.update(bounded_loops=loops, loop_divisor=divisor, c_source=source)
-        return other
+    def with_task_comm(self) -> Unit:
+        """The same with `comm` read from the task_struct instead of by a helper."""
+        return self._with(f"read_comm(to) comm_of_task(to, {self.task_comm})")
+
+    def _with(self, definition: str) -> Unit:
+        """The same with another definition of one of the prelude's macros."""
+        begin = self.c_source.index("// Generated")
+        name = definition.split()[0].partition("(")[0]
+        others = [line for line in self.c_source[:begin].splitlines(True) if f" {name}" not in line]
+        source = "".join(others) + f"#undef {name}\n#define {definition}\n{self.c_source[begin:]}"
+        return replace(self, c_source=source)
 
     def program(self, function: str) -> ProgramSpec:
         return next(p for p in self.programs if p.function == function)

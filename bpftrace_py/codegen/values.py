@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpftrace_py.record import record
-from bpftrace_py.types import IntegerType, Type
+from bpftrace_py.types import INT64, IntegerType, Type
 
 
 @record(frozen=True)
@@ -38,3 +38,12 @@ class Bytes:
 
 
 Value = Number | Bytes
+
+
+def literal(value: int) -> Number:
+    """A C literal of 64 bits."""
+    if -(1 << 24) < value < 1 << 24:  # with room for sums of ints, which is what C makes of comparisons
+        return Number(str(value), INT64, value >= 0)
+    if value == -(1 << 63):
+        return Number("(s64)(1ULL << 63)", INT64, False)
+    return Number(f"{value}LL", INT64, value >= 0)

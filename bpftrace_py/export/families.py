@@ -149,7 +149,7 @@ class _MapFamily:
     def _add_histograms(self, found: dict[Labels, Any], samples: list[Sample]) -> None:
         """Every label set has the same bounds, and as far as possible the same at each scrape."""
         type_ = self._map.value
-        assert isinstance(type_, (types.HistType, types.LhistType))
+        assert isinstance(type_, types.HISTOGRAMS)
         if isinstance(type_, types.HistType):
             top = max((log2_top(counts) for counts, _ in found.values()), default=0)
             self._reach = max(self._reach, -(-top // _LOG2_STEP) * _LOG2_STEP)
@@ -174,7 +174,7 @@ def _kind(type_: types.Type) -> str:
         return COUNTER
     if isinstance(type_, (types.AvgType, types.StatsType)):
         return SUMMARY
-    return HISTOGRAM if isinstance(type_, (types.HistType, types.LhistType)) else GAUGE
+    return HISTOGRAM if isinstance(type_, types.HISTOGRAMS) else GAUGE
 
 
 def _text(type_: types.Type, texts: Texts, show: Callable[[Value], bytes]) -> Callable[[Value], str]:

@@ -27,8 +27,6 @@ from bpftrace_py.types import (
     Type,
 )
 
-_DIRECTORY = "/sys/kernel/btf"
-_KERNEL_BTF = f"{_DIRECTORY}/vmlinux"
 _MAX_DEPTH = 32  # of typedefs, qualifiers, pointers and arrays around one type, and of anonymous records in one another
 _MAX_MEMBERS = 1 << 16  # of a record: a damaged one may hold itself, twice
 _KEYWORDS = {
@@ -40,7 +38,7 @@ _RECORD_KINDS = {btf_image.STRUCT: "struct", btf_image.UNION: "union"}
 _QUALIFIER_KINDS = {btf_image.CONST: "const", btf_image.VOLATILE: "volatile", btf_image.RESTRICT: "restrict"}
 _UNTYPED = (*_QUALIFIER_KINDS, btf_image.TYPE_TAG)
 _FORWARD_UNION = 1 << 31
-_KFLAG = 1 << 31
+_KFLAG = btf_image.KIND_FLAG
 
 
 class Btf:
@@ -138,10 +136,26 @@ class Btf:
             lines.append(f"    {_declaration(self._c_name(result), 'retval')}")
         return lines
 
+    def raw_tracepoint(self, event: str) -> list[str] | None:
+        """The types of the arguments of a tracepoint, in C. The kernel counts them by the same typedef, a pointer to a function
+        with a `void *` of the tracepoint's own before them (TRACE_EVENT in include/trace/bpf_probe.h)."""
+        number = self._named_type(f"btf_trace_{event}", (btf_image.TYPEDEF,))
+        prototype = None
+        for _ in range(2):  # the typedef, the pointer
+            record = None if number is None else self.image.record(number)
+            number = None if record is None else record[3]
+        if number is not None:
+            prototype = self._parameters(number)
+        return None if prototype is None else [self._c_name(type_) for _, type_ in prototype[0][1:]]
+
     def _prototype(self, name: str) -> tuple[list[tuple[str, int]], int] | None:
         number = self.func_id(name)
         function = None if number is None else self.image.record(number)
-        prototype = None if function is None else self.image.record(function[3])
+        return None if function is None else self._parameters(function[3])
+
+    def _parameters(self, number: int) -> tuple[list[tuple[str, int]], int] | None:
+        """Names and types of the parameters, and the type of the result, of a function's type."""
+        prototype = self.image.record(number)
         if prototype is None or prototype[0] != btf_image.PROTOTYPE:
             return None
         _, _, info, result, at = prototype
@@ -372,7 +386,7 @@ def load(path: str | None = None) -> Btf | None:
     information). None if there are none."""
     trusted = path is None
     try:
-        with open(path or _KERNEL_BTF, "rb") as file:
+        with open(path or btf_image.KERNEL, "rb") as file:
             data = file.read(4)
             data = _elf_section(file.name) if data == b"\x7fELF" else data + file.read(btf_image.MAX_BYTES)
     except OSError:
@@ -384,7 +398,7 @@ def load(path: str | None = None) -> Btf | None:
 def load_module(kernel: Btf, module: str) -> Btf | None:
     """The types of a loaded kernel module; None if it has none."""
     try:
-        with open(f"{_DIRECTORY}/{module}", "rb") as file:
+        with open(f"{btf_image.DIRECTORY}/{module}", "rb") as file:
             data = file.read()
     except OSError:
         return None
@@ -395,7 +409,7 @@ def load_module(kernel: Btf, module: str) -> Btf | None:
 def modules() -> list[str]:
     """The loaded modules that have types."""
     try:
-        return sorted(name for name in os.listdir(_DIRECTORY) if name != "vmlinux")
+        return sorted(name for name in os.listdir(btf_image.DIRECTORY) if name != "vmlinux")
     except OSError:
         return []
 

@@ -167,11 +167,26 @@ class _Reader:
 
     def _macro_probes(self) -> bytes:
         """A variable for each identifier of the script that is a macro, with the macro's value."""
-        names = dict.fromkeys(_IDENTIFIER.findall(self._outside()))
+        names = self._names_asked_for()
         return b"\n" + b"".join(
             f"#ifdef {name}\n__auto_type {_MACRO_PREFIX}{name} = {name};\n#endif\n".encode()
-            for name in list(names)[:_MAX_IDENTIFIERS]
+            for name in names[:_MAX_IDENTIFIERS]
         )
+
+    def _names_asked_for(self) -> list[str]:
+        """The identifiers of the script, and those that its macros among them are made of: they are replaced in the script."""
+        bodies: dict[str, list[str]] = {}
+        for declaration in self._declarations:
+            if declaration.kind == "define":
+                name, *body = _IDENTIFIER.findall(declaration.text)[1:] or [""]
+                bodies.setdefault(name, []).extend(body)
+        names = dict.fromkeys(_IDENTIFIER.findall(self._outside()))
+        pending = list(names)
+        while pending:
+            new = [word for word in bodies.pop(pending.pop(), ()) if word not in names]
+            names.update(dict.fromkeys(new))
+            pending += new
+        return list(names)
 
     def _outside(self) -> str:
         """The text of the script without its declarations, which may define more macros than anybody asks for."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bpftrace_py.record import record
 from bpftrace_py.types import (
-    INT64,
     PROBE_NAME,
     UINT32,
     UINT64,
@@ -141,6 +140,15 @@ BUILTINS: dict[str, Builtin] = {
     )
 }
 
+# Where a builtin can be used, by what the probe must offer for it.
+OFFERED_BY: dict[str, str] = {
+    "retval": "kretprobe, uretprobe and kretfunc have it",
+    "func": "kprobe, kretprobe, uprobe, uretprobe, kfunc and kretfunc have it",
+    "argN": "kprobe, uprobe, usdt, rawtracepoint and kfunc have it; a tracepoint has `args`",
+    "sargN": "kprobe and uprobe have it",
+    "args": "tracepoint, uprobe, kfunc and kretfunc have it; kprobe and usdt have arg0, arg1, ...",
+}
+
 MAX_ARGUMENTS = 10  # arg0..arg9, sarg0..sarg9
 
 
@@ -156,5 +164,5 @@ def find(name: str) -> Builtin | None:
         number = name[len(prefix) :]
         is_number = number.isascii() and number.isdecimal() and len(number) < 3 and str(int(number)) == number
         if name.startswith(prefix) and is_number and int(number) < MAX_ARGUMENTS:
-            return Builtin(name, INT64, "", doc, f"uprobe:/bin/bash:readline {{ print({name}); }}", needs=needs)
+            return Builtin(name, UINT64, "", doc, f"uprobe:/bin/bash:readline {{ print({name}); }}", needs=needs)
     return None

@@ -16,6 +16,8 @@ from bpftrace_py.record import record
 
 @record(frozen=True)
 class Parameter:
+    """A parameter of a function. `kind` is what may be given for it: a method `_kind_KIND` of `analysis.calls` checks it."""
+
     name: str
     kind: str
     optional: bool = False

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 
 from bpftrace_py.codegen.unit import ScriptMap
-from bpftrace_py.output.maps import Element
 from bpftrace_py.output.values import Texts, Value
 from bpftrace_py.types import Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bpftrace_py.output.maps import Element
     from bpftrace_py.runtime.totals import Totals
 
 _FULL = 1 << 16  # bytes; a pipe holds this much

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bpftrace_py import messages, types
 from bpftrace_py.codegen.unit import ScriptMap
-from bpftrace_py.diagnostics import Diagnostic, Message, Severity
+from bpftrace_py.diagnostics import Diagnostic, warning
 from bpftrace_py.output.base import Writer
 from bpftrace_py.output.maps import Element, arrange, divided
 from bpftrace_py.output.text import TextOutput
@@ -27,13 +27,12 @@ Stacks = dict[tuple[Frame, ...], int]  # frames, outermost first -> width
 UNKNOWN, EMPTY = "[unknown]", "[no stack]"
 _SUMMABLE = (types.IntegerType, types.CountType, types.SumType)
 _PAIRS = (types.AvgType, types.StatsType)
-_HISTOGRAMS = (types.HistType, types.LhistType)
 
 
 def stack_maps(maps: Iterable[ScriptMap]) -> list[ScriptMap]:
     """Those that have a stack in their keys, and values that can be added up: the width of a frame is a sum."""
     return [
-        m for m in maps if any(map(_has_stack, m.keys)) and isinstance(m.value, (*_SUMMABLE, *_PAIRS, *_HISTOGRAMS))
+        m for m in maps if any(map(_has_stack, m.keys)) and isinstance(m.value, (*_SUMMABLE, *_PAIRS, *types.HISTOGRAMS))
     ]
 
 
@@ -47,7 +46,7 @@ def width(type: Type, value: Value) -> int:
     """How wide a value is: a count or sum itself, the total of an average or stats, how much a histogram has counted."""
     if isinstance(type, _PAIRS):
         return int(value[1])
-    return sum(value) if isinstance(type, _HISTOGRAMS) else int(value)
+    return sum(value) if isinstance(type, types.HISTOGRAMS) else int(value)
 
 
 # --- from keys to frames
@@ -153,12 +152,8 @@ class StackOutput(TextOutput):
             for stack, count in folded.items():
                 stacks[stack] = stacks.get(stack, 0) + count
         if self._left_out:
-            self._warn(_warning(messages.STACKS_LEFT_OUT, count=self._left_out))
+            self._warn(warning(messages.STACKS_LEFT_OUT, count=self._left_out))
         if not stacks:
-            self._warn(_warning(messages.NO_STACKS_FOUND))
+            self._warn(warning(messages.NO_STACKS_FOUND))
         self._result.write(self._render(stacks))
         self._result.flush()
-
-
-def _warning(message: Message, **values: object) -> Diagnostic:
-    return Diagnostic(Severity.WARNING, message.code, message.template.format(**values))

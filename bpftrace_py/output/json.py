@@ -14,10 +14,10 @@ from bpftrace_py import types
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.output import histogram
 from bpftrace_py.output.base import Output
-from bpftrace_py.output.maps import Element, arrange, divided, is_histogram, key_texts
+from bpftrace_py.output.maps import Element, arrange, divided, key_texts
 from bpftrace_py.output.values import Value, average, divide
 from bpftrace_py.record import names_of
-from bpftrace_py.types import HistType, LhistType, Type
+from bpftrace_py.types import HISTOGRAMS, HistType, LhistType, Type
 
 if TYPE_CHECKING:
     from bpftrace_py.runtime.totals import Totals
@@ -34,6 +34,8 @@ def quote(text: bytes) -> str:
 
 
 class JsonOutput(Output):
+    """Output as JSON, an object a line."""
+
     wants_totals = True
 
     def attached(self, probes: int) -> None:
@@ -69,7 +71,7 @@ class JsonOutput(Output):
         else:
             data = show(arranged[0][1])
         kind = "map"
-        if is_histogram(script_map.value):
+        if isinstance(script_map.value, HISTOGRAMS):
             kind = "hist"
         elif isinstance(script_map.value, (types.AvgType, types.StatsType)):
             kind = "stats"
@@ -104,7 +106,7 @@ class JsonOutput(Output):
         self.writer.write(f'{{"type": "{kind}", "data": {data}}}\n'.encode())
 
     def _map_value(self, type: Type, divisor: int) -> Callable[[Value], str]:
-        if isinstance(type, (HistType, LhistType)):
+        if isinstance(type, HISTOGRAMS):
             return lambda counts: _histogram(type, counts, divisor)
         if isinstance(type, types.StatsType):
             return lambda value: (

@@ -6,7 +6,6 @@ empty key, or none if nothing was stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from operator import itemgetter
 
 from bpftrace_py import types
@@ -16,18 +15,15 @@ from bpftrace_py.types import Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 Element = tuple[tuple[Value, ...], Value]
 
 _NUMBERS = (types.IntegerType, types.CountType, types.SumType, types.MinType, types.MaxType)
 _PAIRS = (types.AvgType, types.StatsType)
-_HISTOGRAMS = (types.HistType, types.LhistType)
 _UNSIGNED = (1 << 64) - 1
-
-
-def is_histogram(type: Type) -> bool:
-    return isinstance(type, _HISTOGRAMS)
+_FEW = 8  # keys a value from which on they are worth grouping
 
 
 def arrange(script_map: ScriptMap, elements: Iterable[Element], top: int = 0) -> list[Element]:
@@ -46,7 +42,7 @@ def arrange(script_map: ScriptMap, elements: Iterable[Element], top: int = 0) ->
         arranged.sort(key=itemgetter(1))
     elif isinstance(value, _PAIRS):
         arranged.sort(key=lambda element: average(element[1]))
-    elif is_histogram(value):
+    elif isinstance(value, types.HISTOGRAMS):
         total = _once_for_each(sum)
         arranged.sort(key=lambda element: total(element[1]))
     return arranged[-top:] if top and not isinstance(value, types.StatsType) else arranged
@@ -76,10 +72,12 @@ def map_text(
     script_map: ScriptMap, elements: Iterable[Element], texts: Texts, top: int = 0, divisor: int = 0
 ) -> bytes:
     """What `print(@map, top, divisor)` prints, down to its empty lines."""
+    name, value = b"@" + script_map.name.encode(), script_map.value
+    elements = list(elements)
+    if _is_number_by_number(script_map) and not top and divisor in (0, 1) and _has_few_values(elements):
+        return _grouped_lines(name.decode(), elements)
     arranged = arrange(script_map, elements, top)
-    name = b"@" + script_map.name.encode()
-    value = script_map.value
-    if isinstance(value, _HISTOGRAMS):
+    if isinstance(value, types.HISTOGRAMS):
         show_key = _key_printer(name, script_map.keys, texts)
         from bpftrace_py.output import histogram  # for scripts that have some
 
@@ -89,12 +87,43 @@ def map_text(
     return b"\n".join(lines) + (b"\n\n" if isinstance(value, _PAIRS) else b"\n")
 
 
+# --- the common shape, for maps of a hundred thousand keys: a number by one number
+
+
+def _is_number_by_number(script_map: ScriptMap) -> bool:
+    keys = script_map.keys
+    return len(keys) == 1 and isinstance(keys[0], types.IntegerType) and isinstance(script_map.value, _NUMBERS)
+
+
+def _has_few_values(elements: list[Element]) -> bool:
+    """Whether a value stands under many keys, as in most maps of counts."""
+    return len({number for _, number in elements}) < len(elements) // _FEW
+
+
+def _grouped_lines(name: str, elements: list[Element]) -> bytes:
+    """The lines of a map of few values. Only the keys of each value need to be sorted, as plain numbers, and one `join`
+    makes all lines of a value: two thirds of the time of sorting and formatting line by line."""
+    groups: dict[int, list[int]] = {}
+    for (key,), number in elements:
+        if number in groups:
+            groups[number].append(key)
+        else:
+            groups[number] = [key]
+    text = []
+    for number in sorted(groups):
+        keys = groups[number]
+        keys.sort()
+        if keys[0] < 0:
+            keys.sort(key=lambda key: key & _UNSIGNED)
+        text.append(f"{name}[" + f"]: {number}\n{name}[".join(map(str, keys)) + f"]: {number}\n")
+    return "".join(text).encode()
+
+
 def _lines(name: bytes, script_map: ScriptMap, arranged: list[Element], texts: Texts, divisor: int) -> list[bytes]:
     value, keys = script_map.value, script_map.keys
     show = divided_text(value, texts, divisor)
     if len(keys) == 1:
-        # The common shapes, for maps of a hundred thousand keys.
-        if isinstance(keys[0], types.IntegerType) and isinstance(value, _NUMBERS) and divisor in (0, 1):
+        if _is_number_by_number(script_map) and divisor in (0, 1):
             # One text, encoded at the end: formatting bytes takes longer.
             start = name.decode()
             return ["\n".join([f"{start}[{part}]: {number}" for (part,), number in arranged]).encode()]

@@ -10,14 +10,13 @@ space, `#` and `0` are known, and so is a precision without digits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from bpftrace_py import types
 from bpftrace_py.output.values import Texts, encode, item_decoder, struct_code
 from bpftrace_py.types import Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
 INTEGER, STRING, BUFFER = "integer", "string", "buffer"  # what a conversion takes

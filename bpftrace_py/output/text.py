@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.output.base import Output
-from bpftrace_py.output.maps import Element, map_text
 from bpftrace_py.output.values import Value, encode, escape_control
 from bpftrace_py.types import Type
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bpftrace_py.output.maps import Element
+
 
 class TextOutput(Output):
+    """Output as text: what is printed to one file descriptor, what is told about it to standard error."""
+
     def attached(self, probes: int) -> None:
         self.writer.write(b"Attaching %d probe%s...\n" % (probes, b"" if probes == 1 else b"s"))
 
@@ -35,6 +41,8 @@ class TextOutput(Output):
         self.writer.write(self.texts.of(type)(value) + b"\n")
 
     def map(self, script_map: ScriptMap, elements: Iterable[Element], top: int = 0, divisor: int = 0) -> None:
+        from bpftrace_py.output.maps import map_text  # here: most sessions print their maps when all is over
+
         self.writer.write(map_text(script_map, elements, self.texts, top, divisor))
 
     def lost(self, events: int) -> None:

@@ -23,7 +23,6 @@ value; `item_decoder` makes the Python value of that item:
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
 
 from bpftrace_py import types
 from bpftrace_py.output import late_strings
@@ -31,12 +30,13 @@ from bpftrace_py.types import Field, RecordType, Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Protocol, TypeAlias
 else:
     Protocol = object
 
 Value: TypeAlias = "Any"  # one of the shapes above
-Fields = Mapping[str, tuple[Field, ...]]  # of the records in a unit, by `RecordType.name`
+Fields: TypeAlias = "Mapping[str, tuple[Field, ...]]"  # of the records in a unit, by `RecordType.name`
 
 _INTEGER_CODES = {(1, True): "b", (2, True): "h", (4, True): "i", (8, True): "q"}
 _INTEGER_CODES |= {(width, False): code.upper() for (width, _), code in _INTEGER_CODES.items()}
@@ -197,18 +197,6 @@ def _bits(shift: int, mask: int) -> Callable[[int], int]:
     return lambda item: item >> shift & mask
 
 
-def value_decoder(type: Type, fields: Fields | None = None) -> Callable[[bytes], Value]:
-    """What decodes one value from its `type.size` bytes."""
-    unpack = struct.Struct("=" + struct_code(type)).unpack
-    decode = item_decoder(type, fields)
-    return (lambda raw: decode(unpack(raw)[0])) if decode else (lambda raw: unpack(raw)[0])
-
-
-def tuple_decoder(elements: tuple[Type, ...], fields: Fields | None = None) -> Callable[[bytes], tuple[Value, ...]]:
-    """What decodes a key or other tuple from the bytes of `TupleType(elements)`."""
-    return _sequence_decoder(struct_layout(elements), elements, fields)
-
-
 # --- from values to text
 
 
@@ -227,6 +215,7 @@ def average(value: tuple[int, int]) -> int:
 
 
 def encode(text: str) -> bytes:
+    """Text as UTF-8; bytes that came as surrogate escapes are themselves again."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -252,6 +241,7 @@ def buffer_text(value: bytes) -> bytes:
 
 
 def inet_text(value: tuple[int, bytes]) -> bytes:
+    """An address (family, 16 bytes) as `ntop()` prints it; nothing for another family."""
     import socket
 
     family, address = value
@@ -263,10 +253,11 @@ def inet_text(value: tuple[int, bytes]) -> bytes:
 
 
 def mac_text(value: bytes) -> bytes:
+    """Six bytes as `macaddr()` prints them."""
     return value.hex(":").upper().encode()
 
 
-Text = Callable[[Value], bytes]
+Text: TypeAlias = "Callable[[Value], bytes]"
 
 
 class Texts:
@@ -296,7 +287,7 @@ class Texts:
         if isinstance(type, types.TupleType):
             return _joined(b"(", b", ", b")", [self.of(element, indent) for element in type.elements])
         if isinstance(type, RecordType):
-            return self._record(type, indent)
+            return self._record(type, lambda member: self.of(member, indent), b"{ %s }", b", ", b" = ")
         if isinstance(type, types.AvgType):
             return lambda value: b"%d" % average(value)
         if isinstance(type, types.StatsType):
@@ -312,8 +303,12 @@ class Texts:
         """The printer of a map key's part, in which pointers are hexadecimal."""
         if isinstance(type, types.PointerType):
             return lambda value: b"0x%x" % value
+        if isinstance(type, types.ArrayType):
+            return _joined(b"[", b",", b"]", [self.key(type.element)] * type.count)
+        if isinstance(type, types.TupleType):
+            return _joined(b"(", b", ", b")", [self.key(element) for element in type.elements])
         if isinstance(type, RecordType):
-            return self._record(type, KEY_INDENT, b"{%s}", b",", b"=")
+            return self._record(type, self.key, b"{%s}", b",", b"=")
         return self.of(type, KEY_INDENT)
 
     def is_named(self, type: Type) -> bool:
@@ -353,18 +348,13 @@ class Texts:
         return text
 
     def _record(
-        self, type: RecordType, indent: int, around: bytes = b"{ %s }", between: bytes = b", ", equals: bytes = b" = "
+        self, type: RecordType, text_of: Callable[[Type], Text], around: bytes, between: bytes, equals: bytes
     ) -> Text:
         if type.name not in self.fields:
             return buffer_text
         members = self.fields[type.name]
         names = [b".%s%s" % (encode(member.name), equals) for member in members]
-        texts = [
-            self._record(member.type, indent, around, between, equals)
-            if isinstance(member.type, RecordType)
-            else self.of(member.type, indent)
-            for member in members
-        ]
+        texts = [text_of(member.type) for member in members]
         return lambda value: around % between.join(
             [name + text(part) for name, text, part in zip(names, texts, value, strict=True)]
         )

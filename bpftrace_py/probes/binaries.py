@@ -67,7 +67,18 @@ def open_binary(spec: Spec, binary: Binary) -> ElfFile:
             messages.BAD_BINARY, "binary", name=binary.name,
             reason=f"it is for {file.machine}, and this machine is {spec.host.architecture}",
         )
+    pid = spec.config.pid
+    if pid is not None and not spec.config.command and _replaced(binary, pid):
+        hint = f"its program is /proc/{pid}/exe, and a library is what it has mapped once it is started again"
+        spec.diagnostics.warning(messages.BINARY_REPLACED, spec.spans.get("binary"), name=binary.name, pid=pid, hint=hint)
     return file
+
+
+def _replaced(binary: Binary, pid: int) -> bool:
+    """Whether a process has mapped a file that had this name, and is deleted by now, and not the one that has it now."""
+    name = os.path.realpath(binary.name) if not binary.root else binary.name
+    mapped = mapped_files(pid)
+    return f"{name} (deleted)" in mapped and name not in mapped
 
 
 def matching(written: str, config: Config) -> Iterator[Binary]:
@@ -142,7 +153,7 @@ def _by_name(name: str, config: Config, root: str) -> Iterator[Binary]:
         for library, path in libraries(root):
             if _is_library(library, name) and os.path.isfile(_at(path, root).path):
                 yield _at(path, root)
-    for directory in _path(config, root):
+    for directory in _path(root):
         candidate = _at(f"{directory}/{name}", root)
         if os.access(candidate.path, os.X_OK) and os.path.isfile(candidate.path):
             yield candidate
@@ -163,7 +174,7 @@ def _is_library(file_name: str, wanted: str) -> bool:
     return rest.startswith(".so") or (rest[:1] == "-" and rest[1:2].isdigit() and ".so" in rest)
 
 
-def _path(config: Config, root: str) -> list[str]:
+def _path(root: str) -> list[str]:
     default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     text = default if root else os.environ.get("PATH", default)
     return list(dict.fromkeys(directory for directory in text.split(":") if directory.startswith("/")))
@@ -177,7 +188,7 @@ def _expand(pattern: str, config: Config, root: str) -> Iterator[Binary]:
         matches = matcher(pattern)
         candidates = (path for path in mapped_files(config.pid) if matches(os.path.basename(path)))
     else:
-        candidates = (path for directory in _path(config, root) for path in _glob(f"{directory}/{pattern}", root))
+        candidates = (path for directory in _path(root) for path in _glob(f"{directory}/{pattern}", root))
     seen: set[tuple[int, int]] = set()
     for path in candidates:
         binary = _at(path, root)
@@ -236,11 +247,14 @@ def mapped_files(pid: int) -> list[str]:
     """The files of which a process has code mapped, in the order of their addresses; paths as the process sees them."""
     found: dict[str, None] = {}
     try:
+        # Below another root, but in our mount namespace, the kernel shows us paths as we see them.
+        other_root = os.readlink(f"/proc/{pid}/root").rstrip("/")
         with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
             for line in maps:
                 fields = line.split(None, 5)
                 if len(fields) == 6 and "x" in fields[1] and fields[5].startswith("/"):
-                    found[fields[5].rstrip("\n").replace("\\012", "\n")] = None
+                    path = fields[5].rstrip("\n").replace("\\012", "\n")
+                    found[path.removeprefix(other_root) if path.startswith(f"{other_root}/") else path] = None
     except OSError:
         return []
     return list(found)
@@ -254,9 +268,11 @@ def why_missing(written: str, config: Config) -> tuple[str, str | None]:
         names = [name.partition(".so")[0] for name, _ in libraries()] if written.startswith("lib") else []
         hint = nearest(written, dict.fromkeys(names))
         if hint is None:
-            hint = nearest(written, [name for directory in _path(config, "") for name in _names(directory)])
+            hint = nearest(written, [name for directory in _path("") for name in _names(directory)])
         return "is neither a command in PATH nor a library of the system", hint
     path = _at(written, root_of(config.pid)).path
+    if written.startswith("~"):
+        return "does not exist", f"`~` is the shell's: write {os.path.expanduser(written)}"
     if os.path.isdir(path):
         return "is a directory", None
     if os.path.exists(path):

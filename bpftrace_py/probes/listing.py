@@ -60,7 +60,10 @@ def _list_term(term: str, host: Host, config: Config, verbose: bool) -> Iterator
     if not has_wildcard(head):
         found = probe_types.find(head)
         if found is None:
-            hint = nearest(head, probe_types.NAMES)
+            if head in probe_types.UNSUPPORTED:
+                raise host_error(messages.UNSUPPORTED_PROBE_TYPE, name=head)
+            category = any(head == category for category, _ in host.tracepoint_events())
+            hint = f"did you mean `tracepoint:{term}`?" if category else nearest(head, probe_types.NAMES)
             raise host_error(messages.UNKNOWN_PROBE_TYPE, name=head, hint=hint)
         types = [found] if found.name in _LISTERS else []
     else:
@@ -75,6 +78,25 @@ def _list_term(term: str, host: Host, config: Config, verbose: bool) -> Iterator
         # A wildcard for the type may leave types with another number of parts: those have nothing that matches.
         if len(rest) <= len(probe_type.parts) or not has_wildcard(head):
             yield from _LISTERS[probe_type.name](probe_type, rest, host, config, verbose)
+
+
+def search_hint(search: str, config: Config) -> str | None:
+    """What to search for in the place of a search that has found nothing."""
+    head, colon, name = search.rpartition(":")
+    probe_type = probe_types.find(search.partition(":")[0])
+    if probe_type is not None and probe_type.name not in _LISTERS:
+        return f"there is no list of such probes: a program just names one, such as `{probe_type.example}`"
+    if probe_type is not None and not colon:
+        if config.pid is not None:
+            return None
+        return f"-l '{search}:PROGRAM' lists those of a program or library, -l '{search}' -p PID those of a process"
+    if "*" in search or "/" in search:
+        return None
+    if colon:
+        return f"a name may have wildcards: -l '{head}:*{name}*'"
+    if next(binaries.matching(search, config), None) is not None:
+        return f"-l 'uprobe:{search}' lists the functions of `{search}`"
+    return f"functions of a program or library are listed by its name: -l 'uprobe:libc:*{search}*'"
 
 
 def _list_word(word: str, host: Host, config: Config, verbose: bool) -> Iterator[str]:
@@ -158,12 +180,14 @@ def _tracepoint_lines(events: Iterator[tuple[str, str]], host: Host, verbose: bo
 def _raw_tracepoints(
     probe_type: ProbeType, parts: list[str], host: Host, config: Config, verbose: bool
 ) -> Iterator[str]:
-    from bpftrace_py.probes.tracepoint import raw_events
+    from bpftrace_py.probes.tracepoint import raw_arguments, raw_events
 
     matches = matcher(parts[-1] if parts and parts[-1] else "*")
     for name in sorted(set(raw_events(host))):
         if matches(name):
             yield f"rawtracepoint:{name}"
+            for index, type_ in enumerate((verbose and raw_arguments(host, name)) or ()):
+                yield f"    {type_} arg{index}"
 
 
 def _kernel_functions(

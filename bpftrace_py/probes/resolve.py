@@ -59,7 +59,7 @@ def resolve(point: ast.AttachPoint, host: Host, config: Config, diagnostics: Dia
         if written in probe_types.UNSUPPORTED:
             diagnostics.error(messages.UNSUPPORTED_PROBE_TYPE, span, name=written)
         else:
-            diagnostics.error(messages.UNKNOWN_PROBE_TYPE, span, name=written, hint=_type_hint(written))
+            diagnostics.error(messages.UNKNOWN_PROBE_TYPE, span, name=written, hint=_type_hint(point.parts, host))
         return None
     try:
         spec = make_spec(probe_type, point, host, config, diagnostics)
@@ -106,7 +106,12 @@ def _family(probe_type: ProbeType) -> Callable[[Spec], list[unit.Target]]:
     return family
 
 
-def _type_hint(written: str) -> str | None:
+def _type_hint(parts: list[str], host: Host) -> str | None:
+    from bpftrace_py.probes.tracepoint import meant
+
+    written = parts[0] if parts else ""
+    if tracepoint := meant(parts, host):
+        return f"did you mean `{tracepoint}`?"
     for name in probe_types.NAMES:
         if name.lower() == written.lower():
             return f"did you mean `{name}`?"

@@ -7,4 +7,5 @@ from bpftrace_py.probes.spec import Spec
 
 
 def resolve(spec: Spec) -> list[unit.Target]:
+    """BEGIN or END."""
     return [unit.Special(spec.probe_type.name)]

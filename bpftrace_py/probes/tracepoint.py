@@ -16,6 +16,7 @@ _SYNTHETIC = ("syscalls", "ftrace", "synthetic", "kprobes", "uprobes")
 
 
 def resolve(spec: Spec) -> list[unit.Target]:
+    """The tracepoints that `tracepoint:category:event` means."""
     category, event = spec.text("category"), spec.text("event")
     if has_wildcard(category) or has_wildcard(event):
         return _expand(spec, category, event)
@@ -65,12 +66,25 @@ def _refuse_if_missing(spec: Spec, category: str, event: str) -> None:
         elsewhere = next((c for c, es in events.items() if event in es), None)
         hint = f"did you mean `{elsewhere}:{event}`?" if elsewhere else nearest(category, events, "{}:" + event)
         raise spec.error(messages.UNKNOWN_TRACEPOINT, "category", name=name, hint=hint)
-    raise spec.error(
-        messages.UNKNOWN_TRACEPOINT, "event", name=name, hint=nearest(event, events[category], category + ":{}")
-    )
+    if category == "syscalls" and f"sys_enter_{event}" in events[category]:
+        hint = f"did you mean `{category}:sys_enter_{event}` or `{category}:sys_exit_{event}`?"
+    else:
+        hint = nearest(event, events[category], category + ":{}")
+    raise spec.error(messages.UNKNOWN_TRACEPOINT, "event", name=name, hint=hint)
+
+
+def meant(parts: list[str], host: Host) -> str | None:
+    """The tracepoint that a spec without its type names: `sched_switch`, `sched:sched_switch`, `syscall:openat`."""
+    for category, event in host.tracepoint_events():
+        whole = parts in ([event], [category, event])
+        call = parts[:1] in (["syscall"], ["syscalls"]) and category == "syscalls" and parts[1:] == [event.removeprefix("sys_enter_")]
+        if whole or call:
+            return f"tracepoint:{category}:{event}"
+    return None
 
 
 def resolve_raw(spec: Spec) -> list[unit.Target]:
+    """The raw tracepoints that `rawtracepoint:event` means."""
     event = spec.text("event")
     known = sorted(set(raw_events(spec.host)))
     if has_wildcard(event):
@@ -83,6 +97,20 @@ def resolve_raw(spec: Spec) -> list[unit.Target]:
     else:
         found = [event]
     return [unit.RawTracepoint(f"rawtracepoint:{name}", name) for name in found]
+
+
+def raw_arguments(host: Host, event: str) -> list[str] | None:
+    """The types of a raw tracepoint's arguments, in C; None if BTF does not tell."""
+    kernel = host.kernel_types()
+    if kernel is None:
+        return None
+    found = kernel.raw_tracepoint(event)
+    for module in () if found is not None else host.modules_with_types():
+        types = host.module_types(module)
+        found = None if types is None else types.raw_tracepoint(event)
+        if found is not None:
+            break
+    return found
 
 
 def raw_events(host: Host) -> Iterator[str]:

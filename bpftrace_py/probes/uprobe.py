@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from bpftrace_py import messages
 from bpftrace_py.codegen import unit
+from bpftrace_py.config import Config
 from bpftrace_py.probes import binaries
 from bpftrace_py.probes.binaries import Binary
 from bpftrace_py.probes.spec import Spec, parse_number
@@ -56,7 +57,10 @@ def _in_file(spec: Spec, binary: Binary, file: ElfFile, function: str) -> list[u
         for symbol in symbols:
             _check_offset(spec, file, symbol, offset)
     elif not has_wildcard(name) and all(symbol.indirect for symbol in symbols):
-        spec.diagnostics.warning(messages.INDIRECT_FUNCTION, spec.spans.get("function"), name=name)
+        hint = "its implementations have no names in this file; debug symbols may have them"
+        if any(symbol.name.startswith(f"__{name}_") for symbol in file.functions):
+            hint = f"its implementations are functions of their own: `__{name}_*` fires at each call"
+        spec.diagnostics.warning(messages.INDIRECT_FUNCTION, spec.spans.get("function"), name=name, hint=hint)
     return [_target(spec, binary, file, symbol, offset or 0) for symbol in symbols]
 
 
@@ -66,13 +70,19 @@ def _target(spec: Spec, binary: Binary, file: ElfFile, symbol: Symbol, offset: i
     suffix = f"+{offset}" if offset else ""
     return unit.Uprobe(
         f"{spec.probe_type.name}:{binary.name}:{symbol.name}{suffix}", binary.absolute, symbol.name, place + offset,
-        spec.probe_type.on_return, -1 if spec.config.pid is None else spec.config.pid,
+        spec.probe_type.on_return, _limit(spec.config),
     )
+
+
+def _limit(config: Config) -> int:
+    """The process that a probe is limited to, -1 for none. What the command of -c starts is meant, too: that has no limit."""
+    return -1 if config.pid is None or config.command else config.pid
 
 
 def functions_matching(file: ElfFile, pattern: str, demangle: bool) -> Iterator[Symbol]:
     """The functions whose name is `pattern`, or matches it: as in the file or, if `demangle`, the C++ name, with its
-    parameters or without (`over` is every overload, `over(int)` one). May raise `ElfError`."""
+    parameters or without (`over` is every overload, `over(int)` one). Constructors and destructors are in a file under two
+    names each: without a wildcard, they are taken once. May raise `ElfError`."""
     literal = not has_wildcard(pattern)
     if literal:
         found = file.functions_named(pattern)
@@ -81,28 +91,28 @@ def functions_matching(file: ElfFile, pattern: str, demangle: bool) -> Iterator[
             return
     matches = matcher(pattern)
     cpp = _cpp_matcher(pattern, matches) if demangle else None
+    taken: set[int] = set()
     for symbol in file.functions:
         name = symbol.name
-        if is_fragment(name, pattern):
+        if is_fragment(name, pattern) or symbol.address in taken:
             continue
         if (not literal and matches(name)) or (cpp is not None and name[:2] == "_Z" and cpp(name)):
             yield symbol
+            if literal:
+                taken.add(symbol.address)
 
 
 def _cpp_matcher(pattern: str, matches: Callable[[str], bool]) -> Callable[[str], bool]:
-    from bpftrace_py.symbols.demangle import demangle, without_parameters
+    from bpftrace_py.symbols.demangle import demangle, spellings
 
     # A plain identifier stands in the mangled name behind its length. That spares demangling the whole file.
     encoded = f"{len(pattern)}{pattern}" if pattern.replace("_", "a").isalnum() else None
-    with_parameters = "(" in pattern
 
     def cpp_matches(name: str) -> bool:
         if encoded is not None and encoded not in name:
             return False
         demangled = demangle(name)
-        if demangled is None:
-            return False
-        return matches(demangled) or (not with_parameters and matches(without_parameters(demangled)))
+        return demangled is not None and any(map(matches, spellings(demangled)))
 
     return cpp_matches
 
@@ -123,10 +133,10 @@ def _unknown(spec: Spec, binary: Binary, file: ElfFile, name: str) -> Exception:
 
 
 def _plain_cpp_names(file: ElfFile, limit: int = 20_000) -> set[str]:
-    from bpftrace_py.symbols.demangle import demangle, without_parameters
+    from bpftrace_py.symbols.demangle import demangle, spellings
 
     mangled = [symbol.name for symbol in file.functions if symbol.name.startswith("_Z")][:limit]
-    return {without_parameters(name) for name in map(demangle, mangled) if name}
+    return {spellings(name)[-1] for name in map(demangle, mangled) if name}
 
 
 def _split_offset(spec: Spec, function: str) -> tuple[str, int | None]:
@@ -158,7 +168,7 @@ def _at_address(spec: Spec, binary: Binary, file: ElfFile, address: int) -> unit
         spec.diagnostics.warning(messages.UNCHECKED_PROBE_ADDRESS, span, place=hex(address), hint=hint)
     return unit.Uprobe(
         f"{spec.probe_type.name}:{binary.name}:{address}", binary.absolute, symbol.name if symbol else "", place,
-        spec.probe_type.on_return, -1 if spec.config.pid is None else spec.config.pid,
+        spec.probe_type.on_return, _limit(spec.config),
     )
 
 

@@ -31,12 +31,14 @@ def resolve(spec: Spec) -> list[unit.Target]:
     for binary in files:
         try:
             file = binaries.open_binary(spec, binary) if one else binary.open()
-            wanted = os.path.basename(binary.name) if namespace is None else namespace
-            found = [_target(spec, binary, file, probe) for probe in probes_matching(file, wanted, name)]
-            if one and not found:
-                raise _unknown(spec, binary, file, wanted, name)
-            targets += found
-            file.close()
+            try:
+                wanted = os.path.basename(binary.name) if namespace is None else namespace
+                found = [_target(spec, binary, file, probe) for probe in probes_matching(file, wanted, name)]
+                if one and not found:
+                    raise _unknown(spec, binary, file, wanted, name)
+                targets += found
+            finally:
+                file.close()
         except ElfError as error:
             if one:
                 raise spec.error(messages.BAD_BINARY, "binary", name=binary.name, reason=error) from None

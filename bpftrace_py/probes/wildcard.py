@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 
 def has_wildcard(text: str) -> bool:
+    """Whether it stands for more than itself."""
     return "*" in text
 
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
 
 from bpftrace_py import messages
 from bpftrace_py.codegen import unit
-from bpftrace_py.diagnostics import Diagnostic, Message, Severity
+from bpftrace_py.diagnostics import Diagnostic, warning
 from bpftrace_py.output.values import Value, encode
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    import signal
     import subprocess
+    from collections.abc import Callable, Mapping, Sequence
 
     from bpftrace_py.output.base import Output
     from bpftrace_py.runtime.maps import Maps
+else:
+    import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
 
 _CHUNK = 1 << 16  # bytes of a command's output that are taken at a time
 _ONE_EVENT = 1 << 20  # bytes of a command's output that make one event, where output has events
 _LOOK_EVERY = 200  # milliseconds; so often it is checked whether a silent command has ended or must
 _TERMINATED = 1.0  # seconds that the commands of system() have to end when the session ends
-
-
-def warning(message: Message, *, hint: str | None = None, **values: object) -> Diagnostic:
-    """A warning of the run, which has no place in the program text."""
-    return Diagnostic(Severity.WARNING, message.code, message.template.format(**values), hint=hint)
 
 
 def plan_systems(table: Sequence[unit.Action]) -> dict[unit.System, ShellCommand]:
@@ -104,7 +101,9 @@ class SessionActions:
 
     def print_map(self, action: unit.PrintMap) -> None:
         script_map = self._script_maps[action.map]
-        self._output.map(script_map, self._maps.read(action.map), action.top, action.divisor)
+        self._maps.show(
+            action.map, lambda elements: self._output.map(script_map, elements, action.top, action.divisor)
+        )
 
     def print_element(self, action: unit.PrintElement, key: tuple[Value, ...]) -> None:
         value = self._maps.lookup(action.map, key)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
 
 from bpftrace_py.codegen.unit import (
     Attachment,
@@ -28,11 +27,16 @@ from bpftrace_py.runtime.loader import Loaded, load_variant
 from bpftrace_py.runtime.plan import Link, single_method
 from bpftrace_py.runtime.tracefs_kprobes import TracefsKprobe
 
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
 CLOSING_THREADS = 16
 _SPARE_DESCRIPTORS = 64
 _TOLD_EVERY = 0.1  # seconds, while many are detached
 
-Progress = Callable[[int, int], None]
+Progress: TypeAlias = "Callable[[int, int], None]"
 
 
 class Failure:
@@ -206,7 +210,7 @@ class _Attacher:
 
     def _tracepoint(self, target: Tracepoint) -> int:
         tracefs = self.features.ensure_tracefs()
-        with open(f"{tracefs}/events/{target.category}/{target.event}/id", encoding="ascii") as file:
+        with open(f"{tracefs}/events/{target.category}/{target.event}/id", "rb") as file:
             number = int(file.read())
         return kernel.perf_event_open(kernel.PERF_TYPE_TRACEPOINT, number, period=1, cpu=self.features.online_cpus[0])
 

@@ -15,7 +15,7 @@ from bpftrace_py.codegen.unit import (
     Tracepoint,
     Uprobe,
 )
-from bpftrace_py.runtime.features import Features
+from bpftrace_py.runtime.features import Features, lockdown
 
 _PARANOID = "kernel.perf_event_paranoid"
 _MAX_RATE = "/proc/sys/kernel/perf_event_max_sample_rate"
@@ -24,6 +24,7 @@ _MAX_RATE = "/proc/sys/kernel/perf_event_max_sample_rate"
 _REASONS: dict[tuple[type, int], str] = {
     (Tracepoint, errno.ENOENT): "the kernel has no such tracepoint",
     (RawTracepoint, errno.ENOENT): "the kernel has no such tracepoint",
+    (RawTracepoint, errno.EINVAL): "it has fewer arguments than the block reads (arg0, arg1, ...)",
     (RawTracepoint, errno.E2BIG): "this kernel has no cookies for raw tracepoints (Linux 6.10 has)",
     (Uprobe, errno.ENOENT): "the file is not there",
     (Uprobe, errno.EINVAL): "the place is not in an executable part of the file, or not at an instruction",
@@ -63,6 +64,8 @@ def reason(attachment: Attachment, error: OSError, features: Features) -> str:
         return "this kernel has no cookies for perf events (Linux 5.15 has), which tell the probes of a block apart"
     if number in (errno.EPERM, errno.EACCES) and not features.privileged:
         return "this user may not (it takes root, or CAP_BPF and CAP_PERFMON)"
+    if number == errno.EPERM and lockdown() == "confidentiality" and isinstance(target, Kprobe):
+        return "kernel lockdown is on (confidentiality), which forbids kprobes"
     if number in (errno.EPERM, errno.EACCES) and not isinstance(target, (Fentry, RawTracepoint)):
         return f"perf events are refused ({os.strerror(number).lower()}): by {_PARANOID}, lockdown, or a container's rules"
     known = (_REASONS.get((kind, number)) for kind in type(target).__mro__)  # a Usdt is a Uprobe

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import errno
 from _socket import SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket  # `socket` itself takes milliseconds to import
-from collections.abc import Callable
 
 from bpftrace_py import messages
-from bpftrace_py.codegen.unit import PerfEvent, Timer, Unit
 from bpftrace_py.diagnostics import Diagnostic, Severity
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _AF_NETLINK, _KOBJECT_UEVENT, _FROM_KERNEL = 16, 15, 1
 _GONE = b"offline@/devices/system/cpu/cpu"
-
-
-def has_cpu_probes(unit: Unit) -> bool:
-    """Whether it has `profile`, `interval`, `software` or `hardware` probes: those belong to a CPU."""
-    return any(isinstance(a.target, (PerfEvent, Timer)) for program in unit.programs for a in program.attachments)
 
 
 class CpuWatch:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Sequence
 
 from bpftrace_py import types
 from bpftrace_py.codegen import unit
@@ -22,6 +21,7 @@ from bpftrace_py.types import Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any, Protocol, TypeAlias
 else:
     Protocol = object
@@ -62,7 +62,7 @@ class Actions(Protocol):
 
 Item: TypeAlias = "Any"  # of a record, as `struct` took it out
 Run: TypeAlias = "Callable[[memoryview], list[Any]]"  # records -> what is emitted for them
-Act = Callable[[memoryview], bool]  # carries out the actions of records; True ends the drain
+Act: TypeAlias = "Callable[[memoryview], bool]"  # carries out the actions of records; True ends the drain
 
 
 class Decoder:

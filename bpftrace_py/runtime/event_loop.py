@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from types import FrameType
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from types import FrameType
     from typing import Any, Protocol
 
     from bpftrace_py.runtime.decoder import Decoder
     from bpftrace_py.runtime.ring_buffer import Consumer, Poller
 else:
+    import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
+
     Protocol = object
 
 LOOK_FOR_LOSSES = 0.05  # seconds between looks at the counters while events flow
@@ -54,8 +55,10 @@ class StopFlag:
 
     def wake(self) -> None:
         if self._write >= 0:
-            with suppress(BlockingIOError):  # full of earlier calls: it is readable
+            try:
                 os.write(self._write, b"\0")
+            except BlockingIOError:
+                pass  # full of earlier calls: it is readable
 
     @property
     def write_fd(self) -> int:
@@ -63,8 +66,10 @@ class StopFlag:
         return self._write
 
     def clear_wakes(self) -> None:
-        with suppress(BlockingIOError):
+        try:
             os.read(self.fd, 1 << 12)
+        except BlockingIOError:
+            pass
 
     def close(self) -> None:
         write, self._write = self._write, -1

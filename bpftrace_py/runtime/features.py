@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from functools import cached_property
 
 from bpftrace_py import messages
+from bpftrace_py.cached import cached_property
 from bpftrace_py.diagnostics import host_error
 from bpftrace_py.runtime import kernel
 
@@ -34,10 +34,16 @@ def _call(helper: int) -> bytes:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return None
+
+
+def lockdown() -> str | None:
+    """The mode of kernel lockdown, "integrity" or "confidentiality"; None if there is none, or securityfs is not mounted."""
+    mode = (_read("/sys/kernel/security/lockdown") or "").partition("[")[2].partition("]")[0]
+    return mode if mode not in ("", "none") else None
 
 
 def _is_closed(directory: str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
@@ -43,6 +43,8 @@ class Code:
 
 
 class Image:
+    """What BCC made of a unit: bytecode by program, and the maps that it needs."""
+
     __slots__ = ("maps", "programs", "license")
 
     def __init__(self, maps: tuple[MapSpec, ...], programs: dict[str, Code], license_name: bytes) -> None:

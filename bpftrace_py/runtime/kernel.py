@@ -12,14 +12,15 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Sequence
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # --- numbers of the ABI (include/uapi/linux/bpf.h, perf_event.h)
 
-MAP_TYPE_HASH, MAP_TYPE_ARRAY, MAP_TYPE_PERCPU_HASH, MAP_TYPE_PERCPU_ARRAY, MAP_TYPE_STACK_TRACE = 1, 2, 5, 6, 7
+MAP_TYPE_HASH = 1
 MAP_TYPE_RINGBUF = 27
-PERCPU_MAP_TYPES = frozenset({MAP_TYPE_PERCPU_HASH, MAP_TYPE_PERCPU_ARRAY, 10})  # 10: LRU per-CPU hash
-ARRAY_MAP_TYPES = frozenset({MAP_TYPE_ARRAY, MAP_TYPE_PERCPU_ARRAY})
 
 PROG_TYPE_KPROBE, PROG_TYPE_TRACEPOINT, PROG_TYPE_PERF_EVENT = 2, 5, 7
 PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING = 17, 26
@@ -37,7 +38,7 @@ _PROG_LOAD, _PROG_TEST_RUN, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_BATCH, _LINK_CREAT
 _MAP_LOOKUP_AND_DELETE_BATCH = 25
 _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 15, 19, 23
 
-_PERF_IOC_ENABLE, _PERF_IOC_DISABLE, _PERF_IOC_SET_BPF = 0x2400, 0x2401, 0x40042408
+_PERF_IOC_SET_BPF = 0x40042408
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_ATTR_FREQUENCY = 1 << 10  # bit of perf_event_attr's flag word: sample_period is a frequency
 
@@ -64,6 +65,7 @@ def buffer(size: int) -> ctypes.Array[ctypes.c_char]:
 
 
 def address_of(memory: ctypes.Array[ctypes.c_char]) -> int:
+    """Where a buffer is: the kernel takes addresses as 64-bit numbers."""
     return ctypes.addressof(memory)
 
 
@@ -388,23 +390,17 @@ def perf_set_bpf(event: int, prog: int) -> None:
     fcntl.ioctl(event, _PERF_IOC_SET_BPF, prog)
 
 
-def perf_enable(event: int) -> None:
-    fcntl.ioctl(event, _PERF_IOC_ENABLE, 0)
-
-
-def perf_disable(event: int) -> None:
-    fcntl.ioctl(event, _PERF_IOC_DISABLE, 0)
-
-
 # --- the rest
 
 
 def mount(source: str, target: str, kind: str) -> None:
+    """mount(2) of a file system of a kind, without options."""
     if _libc.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(0), None) != 0:
         raise _fail(target)
 
 
 def prctl(option: int, argument: int = 0) -> int:
+    """prctl(2)."""
     result: int = _syscall_prctl(option, argument, 0, 0, 0)
     if result < 0:
         raise _fail()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
 
 from bpftrace_py.codegen.unit import Unit
 from bpftrace_py.diagnostics import BpftraceError
@@ -18,6 +17,12 @@ from bpftrace_py.runtime.cache import Cache, image_key
 from bpftrace_py.runtime.features import Features
 from bpftrace_py.runtime.image import Image, MapSpec
 from bpftrace_py.runtime.plan import Link, plan
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bpftrace_py.runtime.ring_ahead import RingAhead
 
 PROGRAM_TYPES = {
     "raw_tracepoint": kernel.PROG_TYPE_RAW_TRACEPOINT,
@@ -82,10 +87,6 @@ class Loaded:
         """Run a program of kind `raw_tracepoint` once, now (BEGIN, END); what it returned."""
         return kernel.prog_test_run(self.program(function))
 
-    def statistics(self) -> dict[str, int]:
-        """Instructions of each program, for -v."""
-        return {name: len(code.instructions) // 8 for name, code in self.image.programs.items()}
-
     def close(self) -> None:
         """Give up every map and program; a second time does nothing."""
         for fd in (*self._programs.values(), *self._map_fds):
@@ -99,22 +100,38 @@ class Loaded:
         self.close()
 
 
-def load(unit: Unit, features: Features, *, cache: Cache | None = None, log_size: int = 1 << 24) -> Loaded:
+def load(
+    unit: Unit, features: Features, *, cache: Cache | None = None, log_size: int = 1 << 24, ring: RingAhead | None = None
+) -> Loaded:
     """Compile a unit (or take it from `cache`), create its maps and load every program in the ways it will be attached.
 
-    Where the verifier gives up on the script's loops, they get fewer rounds (`Loaded.unit` tells) and it is asked again.
+    A unit from the cache gets `ring` for its ring buffer, which stays the caller's to close if it does not fit.
+    Where the verifier gives up on the script's loops, they get fewer rounds (`Loaded.unit` tells) and it is asked again;
+    where it does not let the program look into the task_struct, `comm` is read by a helper.
     Raises `HostError` where this machine or user cannot, or the program is more than the verifier follows, `InternalError`
     where clang or the verifier refuses what we made.
     """
+    if unit.task_comm is not None:
+        try:
+            return _load_with_loops(unit.with_task_comm(), features, cache, log_size, ring)
+        except BpftraceError as error:
+            if not isinstance(error.__cause__, kernel.LoadError):
+                raise
+    return _load_with_loops(unit, features, cache, log_size, ring)
+
+
+def _load_with_loops(
+    unit: Unit, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None
+) -> Loaded:
     if unit.bounded_loops and features.may_goto:
         try:
-            return _load(unit.with_kernel_loops(), features, cache, log_size)
+            return _load(unit.with_kernel_loops(), features, cache, log_size, ring)
         except BpftraceError as error:
             if not isinstance(error.__cause__, kernel.LoadError):
                 raise
     while True:
         try:
-            return _load(unit, features, cache, log_size)
+            return _load(unit, features, cache, log_size, ring)
         except BpftraceError as error:
             cause = error.__cause__
             shorter = unit.with_shorter_loops()
@@ -123,7 +140,7 @@ def load(unit: Unit, features: Features, *, cache: Cache | None = None, log_size
             unit = shorter
 
 
-def _load(unit: Unit, features: Features, cache: Cache | None, log_size: int) -> Loaded:
+def _load(unit: Unit, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None) -> Loaded:
     started = time.perf_counter()
     functions = [program.function for program in unit.programs]
     key = image_key(unit.c_source, _HEADERS, functions) if cache is not None else ""
@@ -137,7 +154,7 @@ def _load(unit: Unit, features: Features, cache: Cache | None, log_size: int) ->
         if cache is not None:
             cache.store_image(key, image)
     else:
-        map_fds = _create_maps(image)
+        map_fds = _create_maps(image, ring)
     compiled_at = time.perf_counter()
     loaded = Loaded(unit, image, map_fds, features, log_size)
     try:
@@ -151,11 +168,12 @@ def _load(unit: Unit, features: Features, cache: Cache | None, log_size: int) ->
     return loaded
 
 
-def _create_maps(image: Image) -> tuple[int, ...]:
+def _create_maps(image: Image, ring: RingAhead | None) -> tuple[int, ...]:
     fds: list[int] = []
     try:
         for spec in image.maps:
-            fds.append(_create_map(spec))
+            ahead = ring.take(spec.max_entries) if ring is not None and spec.kind == kernel.MAP_TYPE_RINGBUF else None
+            fds.append(_create_map(spec) if ahead is None else ahead)
     except BaseException:
         for fd in fds:
             os.close(fd)

@@ -8,15 +8,16 @@ asked for, and they are made up for here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from bpftrace_py import messages
 from bpftrace_py.codegen import unit
-from bpftrace_py.diagnostics import Diagnostic
-from bpftrace_py.runtime.actions import SessionActions, warning
+from bpftrace_py.diagnostics import Diagnostic, warning
+from bpftrace_py.runtime.actions import SessionActions
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bpftrace_py.output.base import Output
     from bpftrace_py.runtime.maps import Maps
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
 
 from bpftrace_py import types
 from bpftrace_py.output.values import Fields, Value, item_decoder, struct_code, struct_layout
@@ -11,6 +10,7 @@ from bpftrace_py.types import Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
 Rows: TypeAlias = "Callable[[memoryview], list[Any]]"

@@ -10,7 +10,6 @@ import errno
 import gc
 import os
 import struct
-from collections.abc import Callable, Iterator
 from itertools import compress
 
 from bpftrace_py import messages, types
@@ -24,12 +23,14 @@ from bpftrace_py.types import UINT64, Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias, TypeVar
+
+    T = TypeVar("T")
 
 Element = tuple[tuple[Value, ...], Value]
 
 _BATCH_BYTES = 1 << 20  # of the buffers for one batch; a larger one gains nothing
-_HISTOGRAMS = (types.HistType, types.LhistType)
 _SIGN, _WORD = 1 << 63, 1 << 64
 
 
@@ -65,17 +66,16 @@ class Maps:
         """The same for a histogram map `with_sum`: key, counts, sum."""
         return [(key, slots[:-1], _wrapped([slots[-1]], True)[0]) for key, slots in self._slots(name)]
 
+    def show(self, name: str, print_elements: Callable[[list[Element]], None]) -> None:
+        """`print_elements(read(name))`, for maps of any size."""
+        _uncollected(lambda: print_elements(self.read(name)))
+
     def _slots(self, name: str) -> list[Element]:
         """The elements as they are in the kernel: histograms with their sum as a last bucket, if they have one."""
-        collecting = gc.isenabled()
-        gc.disable()  # it would look through the growing list again and again: a third of the time of 100,000 keys
         try:
-            return self._access(name).read()
+            return _uncollected(self._access(name).read)
         except OSError as error:
             raise host_error(messages.MAP_UNREADABLE, map=name, reason=os.strerror(error.errno or 0)) from error
-        finally:
-            if collecting:
-                gc.enable()
 
     def lookup(self, name: str, key: tuple[Value, ...]) -> Value | None:
         """The value under a key, None if there is none."""
@@ -120,6 +120,18 @@ class Maps:
         return taken
 
 
+def _uncollected(work: Callable[[], T]) -> T:
+    """`work()` without garbage collection, which would look through the growing list of elements again and again, and once
+    more when it is allowed to: a third of the time of 100,000 keys. It would find nothing, as elements make no cycles."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return work()
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _slots(fd: int, count: int, size: int) -> Iterator[bytes]:
     """The values of an array map."""
     for index in range(count):
@@ -142,7 +154,7 @@ Reduce: TypeAlias = "Callable[[memoryview], list[Any]]"  # the values of many el
 
 def compile_reduce(value: Type, cpus: int) -> Reduce:
     """The function that makes the values of an aggregate from every CPU's words; nothing at all counts as zero."""
-    if isinstance(value, (types.CountType, *_HISTOGRAMS)):
+    if isinstance(value, (types.CountType, *types.HISTOGRAMS)):
         unpack = struct.Struct(f"={cpus}Q").iter_unpack
         return lambda memory: list(map(sum, unpack(memory)))
     signed = bool(getattr(value, "signed", True))
@@ -211,7 +223,7 @@ class _Scalar:
             value, is_set = self._reduce(memoryview(raw[0]))[0]
             return [((), value)] if is_set else []
         values = [self._reduce(memoryview(slot))[0] for slot in raw]
-        return [((), values if isinstance(self._type, _HISTOGRAMS) else values[0])]
+        return [((), values if isinstance(self._type, types.HISTOGRAMS) else values[0])]
 
     def lookup(self, key: tuple[Value, ...]) -> Value | None:
         elements = self.read()
@@ -246,7 +258,7 @@ class _Keyed:
 
     def __init__(self, script_map: ScriptMap, loaded: Loaded, fields: Fields | None) -> None:
         self._type, self._keys, self._fields = script_map.value, script_map.keys, fields
-        self._histogram = isinstance(self._type, _HISTOGRAMS)
+        self._histogram = isinstance(self._type, types.HISTOGRAMS)
         self._buckets = bucket_count(self._type) + script_map.with_sum
         parts = (*self._keys, UINT64) if self._histogram else self._keys
         self._fd, spec = loaded.maps[script_map.table].fd, loaded.maps[script_map.table].spec

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 
+# Extension modules that the compiler and BCC's bindings will import. The dynamic loader does one thing at a time: whoever
+# imports one while it loads libbcc waits for the end of that.
+_EXTENSIONS = ("_json", "_typing")
+
 
 def preload() -> None:
     """Start to load libbcc in a thread, and return at once.
@@ -16,6 +20,12 @@ def preload() -> None:
     """
     import _thread
     import ctypes
+    from importlib import import_module
 
+    for name in _EXTENSIONS:
+        try:
+            import_module(name)
+        except ImportError:
+            pass  # another Python, which does without
     # A foreign function runs without the interpreter's lock; `ctypes.CDLL("libbcc.so.0")` would hold it all the while.
     _thread.start_new_thread(ctypes.CDLL(None).dlopen, (b"libbcc.so.0", os.RTLD_NOW))

@@ -8,6 +8,7 @@ import os
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import BpftraceError, Diagnostic, HostError, InternalError, Message, Severity, host_error
+from bpftrace_py.runtime.features import lockdown
 
 EXCERPT_LINES = 8
 ORIGIN = "// Generated from "  # how generated C begins
@@ -88,12 +89,8 @@ def _may_not_read_kernel(log: str) -> bool:
 
 
 def _lockdown() -> str | None:
-    try:
-        with open("/sys/kernel/security/lockdown", encoding="ascii") as file:
-            mode = file.read().partition("[")[2].partition("]")[0]
-    except OSError:
-        return None
-    return f"kernel lockdown is on: {mode}" if mode not in ("", "none") else None
+    mode = lockdown()
+    return f"kernel lockdown is on: {mode}" if mode else None
 
 
 def script_place(c_source: str, line_number: int) -> str | None:

@@ -16,11 +16,11 @@ import mmap
 import os
 import select
 import sys
-from collections.abc import Callable
 from time import monotonic
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 else:
     Protocol = object
@@ -38,6 +38,8 @@ def record_stride(length: int) -> int:
 
 
 class Handler(Protocol):
+    """What the records of a ring buffer are given to."""
+
     def run(self, action: int, records: memoryview, count: int) -> bool:
         """Take `count` records of the same size in a row, each with its header; `action` is the first u32 of each.
 
@@ -296,7 +298,7 @@ class Poller:
         self._urgent = select.epoll()
         self._urgent.register(ring.fd, select.EPOLLIN | select.EPOLLET)
         self._urgent.register(self._others.fileno(), select.EPOLLIN)
-        self._empty = 0
+        self._empty = self.EMPTY_DRAINS  # nothing flows yet: the first event wakes us, and does not wait for the end of a pause
         self._requested = False
         self._quiet = False  # a wait after the request has ended without an event
         self._last = 0.0  # when there were events, monotonic

@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import struct
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from stat import S_ISFIFO, S_ISSOCK
 
 from bpftrace_py import messages, types
 from bpftrace_py.codegen import unit as units
-from bpftrace_py.diagnostics import Diagnostic, HostError, Severity, host_error
+from bpftrace_py.diagnostics import Diagnostic, HostError, Severity, host_error, reason_of, warning
 from bpftrace_py.output.base import Output, Writer
 from bpftrace_py.output.values import Texts
 from bpftrace_py.runtime import kernel
-from bpftrace_py.runtime.actions import SessionActions, plan_systems, warning
+from bpftrace_py.runtime.actions import SessionActions, plan_systems
 from bpftrace_py.runtime.attach import Attached, attach
-from bpftrace_py.runtime.cpus import CpuWatch, has_cpu_probes
 from bpftrace_py.runtime.decoder import Decoder
 from bpftrace_py.runtime.event_loop import EventLoop, StopFlag
 from bpftrace_py.runtime.features import Features
@@ -39,13 +35,18 @@ from bpftrace_py.symbols.resolver import Resolver
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
     from typing import Any, TypeAlias
 
     from bpftrace_py.config import Config
     from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
     from bpftrace_py.runtime.handover import Handover
+    from bpftrace_py.runtime.ring_ahead import RingAhead
     from bpftrace_py.runtime.totals import Totals
+else:
+    import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
 
 _FAILURES_SHOWN = 10  # probes that are named when they could not be attached
 _NO_TEST_RUN = (errno.EINVAL, errno.EOPNOTSUPP, 524)
@@ -70,11 +71,10 @@ class SessionWriter(Writer):
         except BrokenPipeError as error:
             raise OutputClosed from error
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise host_error(messages.OUTPUT_FAILED, reason=reason) from error
+            raise host_error(messages.OUTPUT_FAILED, reason=reason_of(error)) from error
 
 
-MakeOutput = Callable[[Texts], Output]
+MakeOutput: TypeAlias = "Callable[[Texts], Output]"
 Emit: TypeAlias = "Callable[[list[Any]], None]"
 
 
@@ -83,13 +83,14 @@ class Session:
 
     `make_output` is given what prints the unit's values. `child` is the command of -c, `process` a pidfd of the process
     of -p: the session ends with them. With `emit`, `printf` events go there as `(action, values)` and not to the output.
-    `warn` is told what is worth a warning while it runs; the default prints it to the output.
+    `warn` is told what is worth a warning while it runs; the default prints it to the output. `ring` may have been begun for
+    the unit's events.
     """
 
     def __init__(
         self, unit: units.Unit, config: Config, make_output: MakeOutput, *, child: Child | None = None,
         process: int | None = None, cache: Cache | None = None, emit: Emit | None = None,
-        warn: Callable[[Diagnostic], None] | None = None,
+        warn: Callable[[Diagnostic], None] | None = None, ring: RingAhead | None = None,
     ) -> None:  # fmt: skip
         self.unit = unit
         self.config = config
@@ -100,10 +101,13 @@ class Session:
         self._child = child
         self._process = process
         self._cache = cache
+        self._ring = ring
         self._emit = emit
         self._warn_to = warn
         self._shell_commands = plan_systems(unit.actions)
         self._closers: list[Callable[[], None]] = [self.stop.close]
+        if ring is not None:
+            self._closers.append(ring.close)
         self._lost_before_end: int | None = None
         self._started = self._ended = 0.0
         self._handover: Handover | None = None
@@ -119,7 +123,7 @@ class Session:
             from bpftrace_py.runtime.refused import not_permitted
 
             raise not_permitted()
-        self.loaded = load(self.unit, self.features, cache=self._cache, log_size=self.config.log_size)
+        self.loaded = load(self.unit, self.features, cache=self._cache, log_size=self.config.log_size, ring=self._ring)
         self._closers.append(self.loaded.close)
         self._make_parts()
         if not quiet:
@@ -131,6 +135,8 @@ class Session:
         self._tell_program()
         self._run_special("BEGIN")
         self._attach(on_progress)
+        if has_cpu_probes(self.unit):
+            self._watch_cpus()  # a millisecond, and nobody waits for it any more
         self._started = time.monotonic()
         if self._child is not None:
             self._child.start()
@@ -181,19 +187,14 @@ class Session:
             try:
                 ring = open_ring_buffer(events.fd, events.spec.max_entries)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise host_error(messages.KERNEL_REFUSED, reason=f"mapping the ring buffer: {reason}") from error
+                reason = f"mapping the ring buffer: {reason_of(error)}"
+                raise host_error(messages.KERNEL_REFUSED, reason=reason) from error
             poller = Poller(ring, self._request_wakeup)
         loop = EventLoop(self.stop, ring, poller, self.decoder, self._settle, self.losses)
         for fd in self.resolver.descriptors:
             loop.watch(fd, lambda: loop.in_background(self.resolver.poll))
         if self.resolver.descriptors:
             loop.in_background(self.resolver.poll)  # there may be more processes than `start` had time for
-        if has_cpu_probes(self.unit):
-            with suppress(OSError):  # a container's rules: then nobody is told of CPUs
-                cpus = CpuWatch(self.warn)
-                self._closers.append(cpus.close)
-                loop.watch(cpus.fd, cpus.read)
         if self._child is not None:
             loop.watch(self._child.pidfd, lambda: self.stop.set("command"))
         if self._process is not None:
@@ -202,6 +203,16 @@ class Session:
         if _is_pipe(writer_fd):  # a pipe without a reader has an error pending
             loop.watch(writer_fd, self._output_closed, 0)
         return loop
+
+    def _watch_cpus(self) -> None:
+        from bpftrace_py.runtime.cpus import CpuWatch
+
+        try:
+            cpus = CpuWatch(self.warn)
+        except OSError:
+            return  # a container's rules: then nobody is told of CPUs
+        self._closers.append(cpus.close)
+        self.loop.watch(cpus.fd, cpus.read)
 
     def _request_wakeup(self) -> None:
         assert self.unit.want_wakeup is not None
@@ -229,9 +240,9 @@ class Session:
                 try:
                     self.loaded.run(program.function)
                 except OSError as error:
-                    reason = (error.strerror or str(error)).lower()
+                    reason = f"running {name}: {reason_of(error)}"
                     hint = _TEST_RUN_HINT if error.errno in _NO_TEST_RUN else None
-                    raise host_error(messages.KERNEL_REFUSED, reason=f"running {name}: {reason}", hint=hint) from error
+                    raise host_error(messages.KERNEL_REFUSED, reason=reason, hint=hint) from error
 
     def _attach(self, on_progress: Callable[[int, int], None] | None) -> None:
         def progress(done: int, total: int) -> None:
@@ -333,7 +344,10 @@ class Session:
     def _print_maps(self) -> None:
         """Every map, by name. One without elements leaves its empty line, as bpftrace does."""
         for script_map in sorted(self.unit.maps, key=lambda script_map: script_map.name):
-            self.output.map(script_map, self.maps.read(script_map.name))
+            self._print_map(script_map)
+
+    def _print_map(self, script_map: units.ScriptMap) -> None:
+        self.maps.show(script_map.name, lambda elements: self.output.map(script_map, elements))
 
     def abandon(self) -> None:
         """What must be done before this process ends at once; the kernel takes back all else."""
@@ -344,6 +358,12 @@ class Session:
         """Give everything back, in the reverse order. A second call does nothing."""
         while self._closers:
             self._closers.pop()()
+
+
+def has_cpu_probes(unit: units.Unit) -> bool:
+    """Whether it has `profile`, `interval`, `software` or `hardware` probes: those belong to a CPU."""
+    targets = (a.target for program in unit.programs for a in program.attachments)
+    return any(isinstance(target, (units.PerfEvent, units.Timer)) for target in targets)
 
 
 def has_user_symbols(unit: units.Unit) -> bool:

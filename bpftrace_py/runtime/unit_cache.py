@@ -8,7 +8,6 @@ data, records by name and fields, never pickled: reading one back can make recor
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 
 from bpftrace_py import types
 from bpftrace_py.codegen import unit as units
@@ -17,6 +16,7 @@ from bpftrace_py.runtime.cache import Cache, digest
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from bpftrace_py.config import Config
@@ -45,12 +45,13 @@ class Unbelievable(Exception):
 
 
 def compile_cached(
-    source: Source, config: Config, host: Host, cache: Cache | None, on_warning: Callable[[Diagnostics], None] | None = None,
-    on_new: Callable[[], None] | None = None,
+    source: Source, config: Config, make_host: Callable[[], Host], cache: Cache | None,
+    on_warning: Callable[[Diagnostics], None] | None = None, on_new: Callable[[], None] | None = None,
 ) -> units.Unit:  # fmt: skip
     """The unit of a script, from `cache` if it is there and still true. Raises `CompileError`.
 
-    `on_new` is called if this script was never compiled before, so that there is no image of it, either.
+    `make_host` is called if the script has to be compiled, and `on_new` before that if it never was, so that there is no
+    image of it, either.
     """
     key = "" if cache is None else _key(source, config)
     found = cache.load(key) if cache is not None and key else None
@@ -63,7 +64,7 @@ def compile_cached(
             cache.note = f"{key}: {error}"
     from bpftrace_py.compiler import compile_source
 
-    witness = _Witness(host)
+    witness = _Witness(make_host())
     unit = compile_source(source, config, witness, on_warning=on_warning)
     if cache is not None and key:
         kept = not unit.warnings and witness.lasting and _lasting(unit) and "#" not in source.text
@@ -158,6 +159,9 @@ class _Witness:
 
     def fentry_for_kprobes(self) -> bool:
         return self._host.fentry_for_kprobes()
+
+    def task_comm(self) -> int | None:
+        return self._host.task_comm()
 
     def cgroup_id(self, path: str) -> int | None:
         self.lasting = False

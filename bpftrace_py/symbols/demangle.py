@@ -18,6 +18,8 @@ from functools import lru_cache
 _LONGEST = 16384  # characters of a mangled name
 # References in a name: n of them unfold to at most 3 ** (n / 3) times its length.
 _FEW_REFERENCES = 18
+_RUST_HASH = len("::h0123456789abcdef")
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 @lru_cache(maxsize=1 << 16)
@@ -33,9 +35,42 @@ def demangle(name: str) -> str | None:
     return _in_process()(name)
 
 
+def spellings(demangled: str) -> tuple[str, ...]:
+    """The ways to write a demangled function's name: all of it first, the plainest last, without the parameters and what a
+    template returns: `int ns::f<int>(int)` is also `int ns::f<int>`, `ns::f<int>(int)` and `ns::f<int>`. Rust mangles names as
+    C++ does, with a hash behind them: `krate::f::h0123456789abcdef` is also `krate::f`."""
+    name = without_parameters(demangled)
+    behind = demangled[len(name) :]
+    plain = name[_return_type(name) :]
+    found: tuple[str, ...] = (demangled, plain + behind, name, plain)
+    if plain[-_RUST_HASH : -_RUST_HASH + 3] == "::h" and set(plain[-16:]) <= _HEXADECIMAL:
+        found += (plain[:-_RUST_HASH],)
+    return tuple(dict.fromkeys(found))
+
+
 def without_parameters(demangled: str) -> str:
-    """`ns::f(int)` as `ns::f`."""
-    return demangled.partition("(")[0]
+    """`ns::(anonymous namespace)::f(int) const` as `ns::(anonymous namespace)::f`: what stands before the last parentheses."""
+    depth = 0
+    for at in range(demangled.rfind(")"), -1, -1):
+        depth += {")": 1, "(": -1}.get(demangled[at], 0)
+        if depth <= 0:
+            return demangled[:at]
+    return demangled
+
+
+def _return_type(name: str) -> int:
+    """How long the return type before a name is, which only templates have: up to the last space outside of brackets."""
+    operator = name.rfind("operator")
+    if operator > 0 and name[operator - 1] not in " :":
+        operator = -1
+    if not name.endswith(">") or (operator >= 0 and name[operator + 8 :].strip() in (">", ">>", "->", "<=>")):
+        return 0
+    depth = 0
+    for at in range((operator if operator >= 0 else len(name)) - 1, -1, -1):
+        depth += {">": 1, ")": 1, "}": 1, "<": -1, "(": -1, "{": -1}.get(name[at], 0)
+        if depth == 0 and name[at] == " ":
+            return at + 1
+    return 0
 
 
 @lru_cache(maxsize=1)

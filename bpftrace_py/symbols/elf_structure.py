@@ -61,6 +61,8 @@ class Segment(NamedTuple):
 
 
 class Note(NamedTuple):
+    """An entry of a note section."""
+
     owner: str
     type: int
     description: bytes

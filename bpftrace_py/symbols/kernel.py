@@ -61,12 +61,6 @@ class KernelSymbols:
             at = text.find(wanted, end)
         return None
 
-    def reload(self) -> None:
-        """Forget what was read: modules and BPF programs come and go."""
-        self._text = None
-        self._others = []
-        self._found.clear()
-
     def _read(self) -> bytes:
         if self._text is not None:
             return self._text

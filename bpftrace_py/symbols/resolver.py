@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
 
 from bpftrace_py.symbols.kernel import KernelSymbols
 from bpftrace_py.symbols.stacks import StackReader
@@ -16,6 +15,8 @@ from bpftrace_py.types import StackType
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from bpftrace_py.symbols.addresses import AddressSpaces
     from bpftrace_py.symbols.user import UserSymbols
 

@@ -61,6 +61,8 @@ class Listener(Protocol):
 
 
 class Record(NamedTuple):
+    """A record of perf_event_open(2): its header, and `body` behind it."""
+
     time: int  # CLOCK_MONOTONIC, ns
     type: int
     misc: int

@@ -7,8 +7,9 @@ read once and remembered. Id 0 is an empty stack: a kernel thread has no user fr
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _KEPT = 1 << 16  # decoded stacks remembered by user space
 
@@ -43,6 +44,8 @@ class StackReader:
 
 def decode(value: bytes) -> tuple[int, ...]:
     """The frames in a value of a stack map. A depth beyond the value's end is cut: it is not ours to crash on."""
+    from array import array  # here: it brings `collections`, a millisecond of each start
+
     words = array("Q", value[: len(value) & ~7])
     if not words:
         return ()

@@ -24,6 +24,8 @@ _CACHED = 1 << 16  # addresses
 
 
 class UserSymbol(NamedTuple):
+    """A function in a file, and a place in it."""
+
     name: str
     offset: int  # bytes from its start
     path: str  # of the file it is in, as the process sees it

@@ -13,6 +13,8 @@ from bpftrace_py.types import UNKNOWN, Type
 
 @record(kw_only=True)
 class Node:
+    """Base of all nodes. `span` is the text that a node was read from."""
+
     span: Span = NOWHERE
 
 
@@ -21,6 +23,8 @@ class Node:
 
 @record(kw_only=True)
 class Expression(Node):
+    """What has a value. `type` is unknown until analysis has set it."""
+
     type: Type = field(default=UNKNOWN, compare=False)
 
 
@@ -99,6 +103,10 @@ class Increment(Expression):
     prefix: bool
 
 
+COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">="))
+LOGICAL = frozenset(("&&", "||"))
+
+
 @record(kw_only=True)
 class Binary(Expression):
     """`operator` is one of `+ - * / % & | ^ << >> == != < <= > >= && ||`."""
@@ -110,6 +118,8 @@ class Binary(Expression):
 
 @record(kw_only=True)
 class Ternary(Expression):
+    """`condition ? then : otherwise`."""
+
     condition: Expression
     then: Expression
     otherwise: Expression
@@ -156,6 +166,8 @@ class TypeName(Node):
 
 @record(kw_only=True)
 class Cast(Expression):
+    """`(type)operand`."""
+
     target: TypeName
     operand: Expression
 
@@ -177,6 +189,8 @@ class OffsetOf(Expression):
 
 @record(kw_only=True)
 class TupleLiteral(Expression):
+    """`(1, "two")`."""
+
     elements: list[Expression]
 
 
@@ -185,11 +199,13 @@ class TupleLiteral(Expression):
 
 @record(kw_only=True)
 class Statement(Node):
-    pass
+    """What a block is made of."""
 
 
 @record(kw_only=True)
 class ExpressionStatement(Statement):
+    """An expression for what it does: a call, `@++`."""
+
     expression: Expression
 
 
@@ -204,6 +220,8 @@ class Assignment(Statement):
 
 @record(kw_only=True)
 class Block(Node):
+    """Statements in braces."""
+
     statements: list[Statement]
 
 
@@ -218,12 +236,16 @@ class If(Statement):
 
 @record(kw_only=True)
 class Unroll(Statement):
+    """`unroll (count) { }`."""
+
     count: Expression
     body: Block
 
 
 @record(kw_only=True)
 class While(Statement):
+    """`while (condition) { }`."""
+
     condition: Expression
     body: Block
 
@@ -253,6 +275,8 @@ class AttachPoint(Node):
 
 @record(kw_only=True)
 class Probe(Node):
+    """`attach points /predicate/ { body }`."""
+
     attach_points: list[AttachPoint]
     predicate: Expression | None
     body: Block
@@ -268,5 +292,7 @@ class CDeclaration(Node):
 
 @record(kw_only=True)
 class Program(Node):
+    """A script."""
+
     declarations: list[CDeclaration]
     probes: list[Probe]

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Token(Protocol):
-        """What PLY's lexer gives, with the offset after its last character added."""
+        """What PLY's lexer gives, with the offset after its last character added, and `text` if it comes of a macro."""
 
         type: str
         value: Any
         lexpos: int
         end: int
+        text: str
 
 
 _Rule = TypeVar("_Rule", bound=Callable[[Any], Any])
@@ -173,6 +174,13 @@ def _new_lexer(text: str, diagnostics: Diagnostics) -> Any:
     return lexer
 
 
+def _end_of_name(text: str, at: int) -> int:
+    """Where a name that begins before `at` ends, if other letters than those of ASCII counted."""
+    while at < len(text) and (text[at].isalnum() or text[at] == "_"):
+        at += 1
+    return at
+
+
 class TokenList:
     """The tokens of a program and what the parser should know about how they were found."""
 
@@ -180,6 +188,7 @@ class TokenList:
         self.tokens: list[Token] = []
         self.broken = False  # an error after which the tokens make no sense
         self.bad_characters: list[int] = []  # offsets of characters that were reported and left out
+        self._end_of_bad_name = 0  # behind the last name that has letters which names may not have
         self._source = source
         self._diagnostics = diagnostics
         self._in_predicate = False
@@ -203,7 +212,7 @@ class TokenList:
             token = lexer.token()
             if token is None or lexer.broken:
                 break
-            token.end = lexer.lexpos
+            token.end, token.text = lexer.lexpos, ""
             kind = token.type
             if kind == "WORD":
                 token.type = "IDENTIFIER" if previous in (".", "ARROW") else KEYWORDS.get(token.value, "IDENTIFIER")
@@ -238,11 +247,16 @@ class TokenList:
             lexer.begin("code")
 
     def _bad_character(self, token: Token) -> None:
-        span, hint = Span(token.lexpos, token.end), None
+        if token.lexpos < self._end_of_bad_name:  # a part of the name that was reported
+            self.bad_characters.append(token.lexpos)
+            return
+        text, hint = self._source.text, None
+        end = _end_of_name(text, token.end) if token.value == "$" or token.value.isalpha() else token.end
+        span = Span(token.lexpos, end)
         if token.value in "'`":
             hint = "strings are written in double quotes"
-            line_start = self._source.text.rfind("\n", 0, token.lexpos) + 1
-            earlier = [at for at in self.bad_characters if at >= line_start and self._source.text[at] == token.value]
+            line_start = text.rfind("\n", 0, token.lexpos) + 1
+            earlier = [at for at in self.bad_characters if at >= line_start and text[at] == token.value]
             if len(earlier) % 2:
                 self.bad_characters.append(token.lexpos)  # the quote that closes the one reported
                 return
@@ -250,7 +264,17 @@ class TokenList:
             hint = 'this is a typographic quote; strings are written in plain ones: "..."'
         elif token.value.isspace():
             hint = "this is not a plain space, though it looks like one"
-        self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, hint=hint, character=token.value)
+        elif not token.value.isascii() and not token.value.isprintable():
+            hint = "this character is invisible"
+        elif token.value == "#":
+            hint = "a comment is written `// ...` or `/* ... */`; `#include` and `#define` stand before the probes"
+        elif end > token.end or token.value.isalpha():
+            self._end_of_bad_name = end
+            hint = "names are made of the letters a to z and A to Z, digits and `_`"
+        elif token.value == "$":
+            hint = "a variable is written `$name`, a parameter of the script `$1`"
+        character = text[token.end] if token.value == "$" and end > token.end else token.value
+        self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, hint=hint, character=character)
         self.bad_characters.append(token.lexpos)
         self.broken |= len(self.bad_characters) >= 2 * Diagnostics.LIMIT
 

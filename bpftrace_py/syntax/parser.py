@@ -18,6 +18,7 @@ from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax import ast, grammar
 from bpftrace_py.syntax.expectations import describe, shift, valid_tokens
 from bpftrace_py.syntax.lexer import MAX_NESTING, TokenList, tokenize
+from bpftrace_py.syntax.macros import expand_macros
 from bpftrace_py.syntax.type_names import mark_types
 from bpftrace_py.syntax.visitor import children
 
@@ -129,7 +130,7 @@ def _load_tables() -> _Tables:
 
 def _token(kind: str, at: int) -> Token:
     token = yacc.YaccSymbol()
-    token.type, token.value, token.lexpos, token.end = kind, None, at, at
+    token.type, token.value, token.lexpos, token.end, token.text = kind, None, at, at, ""
     return token  # type: ignore[no-any-return]
 
 
@@ -144,7 +145,7 @@ class _Parser:
         self._diagnostics = diagnostics
         self._bad_characters = lexed.bad_characters
         # PLY cannot recover if nothing is on its stack, hence START.
-        self._tokens = [_token("START", 0), *mark_types(lexed.tokens)]
+        self._tokens = [_token("START", 0), *mark_types(expand_macros(lexed.tokens))]
         self._next = 0
         self._sync: Token | None = None
         self._recovering = False
@@ -172,7 +173,7 @@ class _Parser:
         return self._tokens[at]
 
     def _text_of(self, token: Token) -> str:
-        return self._source.text[token.lexpos : token.end]
+        return token.text or self._source.text[token.lexpos : token.end]
 
     def _integer_too_large(self, span: Span) -> None:
         self._diagnostics.error(messages.INTEGER_TOO_LARGE, span, text=self._source.text[span.start : span.end])

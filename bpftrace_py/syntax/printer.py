@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.literals import quote
-from bpftrace_py.types import UNKNOWN
+from bpftrace_py.types import STACK_MODES, UNKNOWN
 
 # How tightly each kind of expression binds. An operand that binds less than its place asks for gets parentheses.
 _TERNARY = 1
@@ -240,7 +240,6 @@ def _dump_expression(node: ast.Expression, depth: int, lines: list[str]) -> None
             _dump_expression(item, depth + 1, lines)
 
 
-_STACK_MODES = ("bpftrace", "perf", "raw")
 
 
 def _label(node: ast.Expression) -> tuple[str, list[ast.Expression | str]]:
@@ -294,7 +293,7 @@ def _dumped_record(node: ast.TypeName | ast.Expression) -> ast.Expression | str:
 def _identifier_kind(name: str) -> str:
     from bpftrace_py.language import builtins  # a table; only a dump has to tell builtins from other names
 
-    if name in _STACK_MODES:
+    if name in STACK_MODES:
         return "stack_mode"
     return "builtin" if builtins.find(name) else "identifier"
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator
 
 from bpftrace_py.record import names_of
 from bpftrace_py.syntax.ast import Node
@@ -47,27 +46,3 @@ def walk(node: Node) -> Iterator[Node]:
         below = children(current)
         below.reverse()
         stack += below
-
-
-class Visitor:
-    """Calls `visit_<Class>(node)` for nodes of a class, and `generic_visit` where there is no such method."""
-
-    _methods: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {}
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls._methods = {}
-
-    def visit(self, node: Node) -> Any:
-        """Visit one node; what its method returns."""
-        kind = type(node)
-        method = self._methods.get(kind)
-        if method is None:
-            own: Callable[[Any, Any], Any] = getattr(type(self), f"visit_{kind.__name__}", type(self).generic_visit)
-            method = self._methods[kind] = own
-        return method(self, node)
-
-    def generic_visit(self, node: Node) -> Any:
-        """Visit the nodes below one."""
-        for child in children(node):
-            self.visit(child)

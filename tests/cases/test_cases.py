@@ -22,6 +22,7 @@ ELSEWHERE = {
     "E0221": "test_user_specs: the size of a function is the compiler's choice",
     "E0222": "test_user_specs: so are the instructions in it",
     "W0201": "test_user_specs: a processor whose instructions are not known",
+    "W0203": "test_user_specs: a binary that was replaced while it runs",
     "W0202": "test_user_specs: the C library's indirect functions",
     "E0243": "test_usdt_notes: the places of arguments are the compiler's choice",
     "E0240": "a tracepoint that goes away while the program is compiled",

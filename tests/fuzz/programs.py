@@ -39,20 +39,8 @@ class T:
 
 INT = T("int")
 STR = T("str")
-TEXTUAL = (
-    "str",
-    "ksym",
-    "usym",
-    "inet",
-    "mac",
-    "username",
-    "probe",
-    "strftime",
-    "strerror",
-    "cgroup_path",
-    "kstack",
-    "ustack",
-)
+SYMBOLIC = ("ksym", "usym", "inet", "mac", "username", "probe", "strftime", "strerror", "cgroup_path")
+TEXTUAL = ("str", *SYMBOLIC, "kstack", "ustack")
 INTEGERS = [T("int", width, signed) for width in (1, 2, 4, 8) for signed in (True, False)]
 EDGES = (
     0,
@@ -266,21 +254,7 @@ class ProgramText:
         if roll == 13:
             return T("array", parts=(T("int", 1, False),), count=self._pick((4, 16, 8)))
         if roll == 14:
-            kind = self._pick(
-                (
-                    "kstack",
-                    "ustack",
-                    "ksym",
-                    "usym",
-                    "inet",
-                    "mac",
-                    "username",
-                    "probe",
-                    "strftime",
-                    "strerror",
-                    "cgroup_path",
-                )
-            )
+            kind = self._pick(("kstack", "ustack", *SYMBOLIC))
             return T(kind, name=self._pick(("", "perf, ", "bpftrace, ")) if kind.endswith("stack") else "")
         if roll == 15:
             return T("buffer")
@@ -812,8 +786,8 @@ class ProgramText:
         return self._enter(f"tracepoint:{name}", arguments=tracepoint_fields(name))
 
     def probe_raw(self) -> str:
-        name = self._pick(("sched_switch", "sys_enter", "sched_waking", "sched_*"))
-        return self._enter(f"rawtracepoint:{name}", numbered=("arg0", "arg1", "arg2"))
+        name, arguments = self._pick((("sched_switch", 3), ("sys_enter", 2), ("sched_waking", 1), ("sched_*", 3)))
+        return self._enter(f"rawtracepoint:{name}", numbered=("arg0", "arg1", "arg2")[:arguments])
 
     def probe_timer(self) -> str:
         specs = (

@@ -10,25 +10,10 @@ from bpftrace_py.codegen import unit
 from bpftrace_py.output.base import Output, Writer
 from bpftrace_py.output.values import Value
 from bpftrace_py.symbols.resolver import Resolver
-from bpftrace_py.types import Bitfield, Field
+from tests.records import LINE, POINT
 
 COMM = t.StringType(16)
-POINT = t.RecordType("struct point", 12, 4)
-LINE = t.RecordType("struct line", 40, 8)
 OTHER = t.RecordType("struct other", 5, 1)  # of which no fields are known
-FIELDS = {
-    "struct point": (
-        Field("x", t.INT32, 0),
-        Field("low", t.UINT32, 4, Bitfield(0, 3)),
-        Field("high", t.UINT32, 4, Bitfield(29, 3)),
-        Field("c", t.StringType(4), 8),
-    ),
-    "struct line": (
-        Field("ends", t.ArrayType(POINT, 2), 0),
-        Field("p", t.PointerType(t.VOID), 24),
-        Field("m", t.ArrayType(t.ArrayType(t.IntegerType(2, False), 2), 2), 32),
-    ),
-}
 NAMED: tuple[t.Type, ...] = (
     t.KSYM, t.USYM, t.StackType(False), t.StackType(True, "perf", 3), t.INET, t.MAC_ADDRESS, t.USERNAME, t.PROBE_NAME,
     t.FUNCTION_NAME, t.TimestampType("%H:%M:%S.%f %% %"), t.TimestampType("\udcff\ud83d"[:1]), t.CgroupPathType(""),

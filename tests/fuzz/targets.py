@@ -37,7 +37,7 @@ from bpftrace_py.runtime.unit_cache import Unbelievable, unit_of
 from bpftrace_py.source import Source
 from bpftrace_py.symbols import usdt_notes
 from bpftrace_py.symbols.addresses import AddressSpaces
-from bpftrace_py.symbols.demangle import demangle, without_parameters
+from bpftrace_py.symbols.demangle import demangle, spellings
 from bpftrace_py.symbols.elf import ElfError, ElfFile
 from bpftrace_py.symbols.kernel import KernelSymbols
 from bpftrace_py.symbols.sideband import read_records, report
@@ -47,7 +47,8 @@ from bpftrace_py.syntax.parser import parse
 from bpftrace_py.syntax.printer import dump, to_source
 from bpftrace_py.types import RecordType, TupleType
 from tests.fake_host import FakeHost
-from tests.fuzz.records import ACTIONS, FIELDS, MAPS, Log, Sink, resolver
+from tests.fuzz.records import ACTIONS, MAPS, Log, Sink, resolver
+from tests.records import FIELDS
 from tests.unit.test_printer import placeless
 
 Target = Callable[[bytes], None]
@@ -407,7 +408,7 @@ def usdt_arguments(data: bytes) -> None:
 def demangler(data: bytes) -> None:
     text = demangle("_Z" + text_of(data).replace("\0", ""))
     if text is not None:
-        without_parameters(text)
+        spellings(text)
 
 
 @target

@@ -3,7 +3,7 @@
     python -m tests.guest.agent EXCHANGE
 
 EXCHANGE/tests holds one node id a line; EXCHANGE/reports.N gets one JSON object a line, as soon as there is one. Tests of
-one file run in one process, in their order.
+one file run in one process, in their order. Those of LAST run when all others have ended.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+# What they do to the kernel lasts until it is booted again.
+LAST = ("tests/guest/test_lockdown.py",)
 
 
 class Reporter:
@@ -57,25 +60,34 @@ def lanes(node_ids: list[str], count: int) -> list[list[str]]:
     return [[n for n in node_ids if lane_of[file_of(n)] == lane] for lane in range(count)]
 
 
-def run_lane(exchange: Path, lane: int, count: int) -> int:
-    node_ids = lanes((exchange / "tests").read_text().splitlines(), count)[lane]
+def run(exchange: Path, name: str, node_ids: list[str]) -> int:
+    """Run tests in this process; their reports go to `exchange`/reports.`name`. pytest's exit status."""
     if not node_ids:
         return 0
     # The host prints the results; what pytest says itself goes to the console, for when something goes wrong.
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp=/tmp/pytest-lane-{lane}"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp=/tmp/pytest-{name}"]
     # Their files, not they: pytest refuses to run anything if one of the tests that it is given is not there.
     files = dict.fromkeys(map(file_of, node_ids))
-    return int(pytest.main([*options, *files], plugins=[Reporter(exchange / f"reports.{lane}", node_ids)]))
+    return int(pytest.main([*options, *files], plugins=[Reporter(exchange / f"reports.{name}", node_ids)]))
+
+
+def listed(exchange: Path) -> tuple[list[str], list[str]]:
+    """The tests that the host asks for: those that go first, and those of LAST."""
+    node_ids = (exchange / "tests").read_text().splitlines()
+    return [n for n in node_ids if file_of(n) not in LAST], [n for n in node_ids if file_of(n) in LAST]
 
 
 def main(exchange: Path, count: int) -> int:
     # What a test sees of the guest is made by that test or filtered, so that two at a time do not meet.
     command = [sys.executable, "-m", "tests.guest.agent", str(exchange)]
     started = [subprocess.Popen([*command, str(lane), str(count)]) for lane in range(count)]
-    return max(process.wait() for process in started)
+    status = max(process.wait() for process in started)
+    return max(status, run(exchange, "last", listed(exchange)[1]))
 
 
 if __name__ == "__main__":
+    exchange = Path(sys.argv[1])
     if len(sys.argv) == 2:
-        sys.exit(main(Path(sys.argv[1]), os.cpu_count() or 1))
-    sys.exit(run_lane(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+        sys.exit(main(exchange, os.cpu_count() or 1))
+    lane, count = map(int, sys.argv[2:])
+    sys.exit(run(exchange, str(lane), lanes(listed(exchange)[0], count)[lane]))

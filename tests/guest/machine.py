@@ -149,10 +149,14 @@ class Guest:
 
     `exchange` is the shared directory (same path inside and outside); it is emptied first, then gets `files`, name to
     text. `console` is the file with what kernel and command printed. The command finds the directory in $EXCHANGE.
+
+    It has one CPU: QEMU's emulated CPUs run in threads of their own, and one may still run code that another has just
+    patched. The kernel then takes a breakpoint of ftrace's for one of kprobes' and jumps to 0, about once an hour of
+    attaching kprobes.
     """
 
     def __init__(
-        self, command: str, *, files: Mapping[str, str] | None = None, cpus: int = 2, memory_mb: int = 2048
+        self, command: str, *, files: Mapping[str, str] | None = None, cpus: int = 1, memory_mb: int = 2048
     ) -> None:
         if shutil.which("qemu-system-x86_64") is None:
             raise GuestError("qemu-system-x86_64 is not installed: apt-get install qemu-system-x86")

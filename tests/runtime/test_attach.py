@@ -294,18 +294,22 @@ def test_reasons_name_what_is_missing():
     tracepoint = Tracepoint("tracepoint:no:such", "no", "such")
     raw = RawTracepoint("rawtracepoint:no_such", "no_such")
     fast = Timer("profile:hz:10000000", 10_000_000, 0, True)
+    short = RawTracepoint("rawtracepoint:sys_enter", "sys_enter")
     specs = (
         program("a", tracepoint, kind="tracepoint"),
         program("b", raw),
         program("c", fast, kind="perf_event"),
+        program("d", short),
     )
-    source = "".join(f"int {spec.function}(void *ctx) {{ return 0; }}\n" for spec in specs)
+    body = {"d": "((u64 *)ctx)[2]"}  # arg2 of two
+    source = "".join(f"int {s.function}(void *ctx) {{ return {body.get(s.function, 0)}; }}\n" for s in specs)
     with loaded(unit(source, *specs)) as result, attach(result) as attached:
         assert attached.count == 0
         limit = Path("/proc/sys/kernel/perf_event_max_sample_rate").read_text().strip()
         assert {f.target: f.reason for f in attached.failures} == {
             tracepoint: "the kernel has no such tracepoint",
             raw: "the kernel has no such tracepoint",
+            short: "it has fewer arguments than the block reads (arg0, arg1, ...)",
             fast: f"the rate is above the kernel's limit of {limit} Hz (kernel.perf_event_max_sample_rate)",
         }
 

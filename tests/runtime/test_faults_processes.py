@@ -127,7 +127,7 @@ def test_a_command_that_cannot_start(mark: Mark, tmp_path: Path) -> None:
     wrong.chmod(0o755)
     for name, reason in (
         ("/no/such", "no such file or directory"),
-        (wrong, "exec format error"),
+        (wrong, "it is neither a program for this machine nor a script that begins with `#!` (`-c 'sh SCRIPT'` runs one that does not)"),
         (tmp_path, "it is a directory"),
     ):
         done = run_command("-c", str(name), "-e", f"BEGIN {{ {mark.map} = 1; }}", env=mark.env)

@@ -181,6 +181,8 @@ def test_a_command() -> None:
 
 def test_errors_on_entering_leave_nothing_behind() -> None:
     before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(ValueError, match="exclude each other"):
+        trace("BEGIN { @ = 1; }", command="true", pid=1)
     session = trace("BEGIN { @ = 1; }", command="/no/such/command")
     with pytest.raises(bpftrace_py.HostError) as error:
         session.__enter__()

@@ -31,9 +31,10 @@ def theirs(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def running(*arguments: str, root: Path | None = None) -> Iterator[int]:
-    """A test program that waits between its rounds until it is killed; its pid. `root` is another root directory."""
-    prefix = ["unshare", "--mount", "chroot", str(root)] if root else []
+def running(*arguments: str, root: Path | None = None, namespace: bool = True) -> Iterator[int]:
+    """A test program that waits between its rounds until it is killed; its pid. `root` is another root directory, which with
+    `namespace` is in a mount namespace of its own."""
+    prefix = [*(["unshare", "--mount"] if namespace else []), "chroot", str(root)] if root else []
     with subprocess.Popen([*prefix, *arguments], stdout=subprocess.PIPE) as process:
         assert process.stdout
         try:
@@ -110,6 +111,16 @@ def test_arguments_of_a_kernel_function() -> None:
     assert "struct file * file" in lines[0] or "struct file *file" in lines[0]
 
 
+def test_arguments_of_a_raw_tracepoint() -> None:
+    types = LiveHost().kernel_types()
+    if types is None or types.raw_tracepoint("sys_enter") is None:
+        pytest.skip("this kernel has no BTF of its tracepoints (CONFIG_DEBUG_INFO_BTF)")
+    assert ours("-lv", "rawtracepoint:sys_enter") == ["rawtracepoint:sys_enter", "    struct pt_regs * arg0", "    long int arg1"]
+    wrong = run_command("-e", "rawtracepoint:sys_enter { print(arg2); }")
+    assert wrong.status == 1
+    assert "error[E0242]: `rawtracepoint:sys_enter` has 2 arguments, so that there is no arg2\n" in wrong.stderr
+
+
 @pytest.mark.parametrize("name", ["functions", "functions_fixed", "libtestprogs.so", "overloads", "tick"])
 def test_functions_of_a_file(name: str) -> None:
     path = build.program(name)
@@ -124,6 +135,14 @@ def test_arguments_of_functions() -> None:
     expected = theirs("-lv", f"uprobe:{path}:*")
     assert "    struct point* p" in expected
     assert ours("-lv", f"uprobe:{path}:*") == expected
+
+
+def test_functions_without_debug_information_are_told() -> None:
+    path = build.stripped("libtestprogs.so")
+    plain, verbose = (run_command(option, f"uprobe:{path}:*") for option in ("-l", "-lv"))
+    assert plain.stdout == verbose.stdout != "" and plain.stderr == ""
+    assert f"warning[W0803]: `{path}` has no debug information" in verbose.stderr
+    assert verbose.status == 0
 
 
 @pytest.mark.parametrize("search", ["tracepoint:nonsense:*", "t:sched:zz*", "zz_nothing", "interval:*", "uprobe:/bin/*zz*:main"])
@@ -163,15 +182,18 @@ def test_probes_of_a_process() -> None:
         assert line.endswith("/libc.so.6:malloc")
 
 
-def test_a_process_with_another_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("namespace", [True, False])
+def test_a_process_with_another_root(tmp_path: Path, namespace: bool) -> None:
     """Its paths are its own: the program is at / there, and nothing is there of that name here."""
     name = "bpftrace_py_test_program"
     (tmp_path / "bin").mkdir()
     shutil.copy(build.program("functions_static"), tmp_path / "bin" / name)
     os.symlink(f"/bin/{name}", tmp_path / name)  # absolute: to be followed inside of that root
-    with running(f"/{name}", "0", "20", root=tmp_path) as pid:
+    with running(f"/{name}", "0", "20", root=tmp_path, namespace=namespace) as pid:
         search = f"uprobe:/{name}:wild_*"
         assert ours("-p", str(pid), "-l", search) == [f"uprobe:/{name}:wild_{n}" for n in ("one", "three", "two")]
+        # What it has mapped is named in its own terms, too.
+        assert ours("-p", str(pid), "-l", "uprobe:*test_program:wild_one") == [f"uprobe:/bin/{name}:wild_one"]
         program = f"uprobe:/{name}:wild_one {{ printf(\"%s %d\\n\", probe, pid == $1); exit(); }}"
         outcome = run_command("-p", str(pid), "-e", program, str(pid))
         assert outcome.lines[1] == f"uprobe:/{name}:wild_one 1"

@@ -14,10 +14,12 @@ import pytest
 
 from bpftrace_py.codegen.unit import Tracepoint
 from bpftrace_py.diagnostics import HostError, InternalError
+from bpftrace_py.live_host import LiveHost
 from bpftrace_py.runtime import bcc_backend, kallsyms_scan, kernel
 from bpftrace_py.runtime.cache import Cache
 from bpftrace_py.runtime.loader import load
-from tests.runtime.small_units import BEGIN, FEATURES, loaded, program, unit, words
+from bpftrace_py.runtime.ring_ahead import RingAhead
+from tests.runtime.small_units import BEGIN, FEATURES, LIBC, loaded, program, unit, words
 
 SOURCE = """
 TABLE(1, "array", u32, u64, seen, 1);
@@ -41,6 +43,50 @@ def begin():
     return unit(SOURCE, program("begin", *BEGIN))
 
 
+COMM = """
+TABLE(1, "hash", struct { char comm[16]; }, u64, names, 10);
+TABLE(2, "array", u32, struct { char odd; char comm[16]; }, odd_places, 1);
+// Generated from test.bt
+int begin(void *ctx)
+{
+	char comm[16] aligned8;
+	u32 first = 0;
+	u64 one = 1;
+	read_comm(comm);
+	map_update(MAP(names), comm, &one, ANY);
+	char *odd = map_lookup(MAP(odd_places), &first);
+	if (odd)
+		read_comm(odd + 1);
+	return comm[0] == 'a' && comm[1] == 0;
+}
+"""
+PR_SET_NAME = 15  # of prctl(2)
+BEYOND = 1 << 20  # no task_struct has anything there
+
+
+@pytest.mark.parametrize("name", [b"a", b"", b"seven77", b"eight888", b"nine99999", b"fifteen15151515"])
+@pytest.mark.parametrize("way", ["task_struct", "refused", "helper"])
+def test_comm(way, name):
+    """The name in whole, and zeros behind it: from the task_struct, and by the helper where the verifier refuses that."""
+    text = unit(COMM, program("begin", *BEGIN))
+    text.__dict__["task_comm"] = {"task_struct": LiveHost().task_comm(), "refused": BEYOND, "helper": None}[way]
+    results = []
+
+    def run():
+        for own in (b"a longer name 1", name):
+            LIBC.prctl(PR_SET_NAME, own)
+        with load(text, FEATURES) as result:
+            results.append(("comm_of_task" in result.unit.c_source, result.run("begin")))
+            results.append(kernel.map_next_key(result.map_fd("names"), None, 16))
+            results.append(kernel.map_lookup(result.map_fd("odd_places"), bytes(4), 17))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    padded = name.ljust(16, b"\0")
+    assert results == [(way == "task_struct", int(name == b"a")), padded, b"\0" + padded]
+
+
 def test_cold_and_warm_do_the_same(begin, tmp_path):
     cache = Cache(str(tmp_path / "cache"))
     for from_cache in (False, True):
@@ -50,7 +96,7 @@ def test_cold_and_warm_do_the_same(begin, tmp_path):
             assert words(kernel.map_lookup(result.map_fd("seen"), bytes(4), 8)) == (os.getpid(),)
             spec = result.maps["counts"].spec
             assert (spec.key_size, spec.value_size, spec.max_entries) == (8, 8, 100)
-            assert result.statistics() == {"begin": len(result.image.programs["begin"].instructions) // 8}
+            assert list(result.image.programs) == ["begin"]
             if not from_cache:
                 cold = result.image.plain()
             else:
@@ -75,6 +121,33 @@ def test_a_warm_start_needs_no_bcc(begin, tmp_path):
         [sys.executable, "-c", script, tmp_path / "unit", tmp_path / "cache"], capture_output=True, text=True, check=True
     )
     assert result.stdout == "0 True False\n[]\n"
+
+
+@pytest.mark.parametrize("size", [1 << 16, 1 << 12])
+def test_a_ring_buffer_may_have_been_begun(size: int, tmp_path: Path) -> None:
+    """It is used if it is of the right size, and stays its maker's otherwise."""
+    sends = unit(f"{SOURCE}\nRING(3, events, {1 << 16});\n", program("begin", *BEGIN))
+    cache = Cache(str(tmp_path / "cache"))
+    with load(sends, FEATURES, cache=cache, ring=RingAhead(1 << 16)) as cold:
+        assert not cold.from_cache
+    ring = RingAhead(size)
+    with load(sends, FEATURES, cache=cache, ring=ring) as warm:
+        assert warm.from_cache
+        fields = Path(f"/proc/self/fdinfo/{warm.map_fd('events')}").read_text().split()
+        assert fields[fields.index("map_type:") + 1] == str(kernel.MAP_TYPE_RINGBUF)
+        assert fields[fields.index("max_entries:") + 1] == str(1 << 16)
+        left = ring.take(size)
+        assert (left is None) == (size == 1 << 16)
+        if left is not None:
+            os.close(left)
+        ring.close()
+        assert warm.run("begin") == 0
+
+
+def test_a_ring_buffer_that_cannot_be_is_left_to_the_loader() -> None:
+    ring = RingAhead(1000)  # no power of two
+    assert ring.take(1000) is None
+    ring.close()
 
 
 def test_compiling_leaves_the_process_as_it_was(begin, capfd):

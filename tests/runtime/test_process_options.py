@@ -33,6 +33,19 @@ def test_a_pid_that_cannot_be_one() -> None:
         assert run_command("-p", text, "-e", "BEGIN { exit(); }").status == 2
 
 
+def test_a_program_without_its_option() -> None:
+    said = refused("BEGIN { exit(); }")
+    assert "the script BEGIN { exit(); } cannot be read: no such file or directory" in said
+    assert "hint: -e goes before a program that is not in a file" in said
+    assert "hint" not in refused("no_such_script.bt")
+
+
+def test_a_process_and_a_command_exclude_each_other() -> None:
+    outcome = run_command("-p", "1", "-c", "true", "-e", "BEGIN { exit(); }")
+    assert outcome.status == 2
+    assert "error[E0802]: -c and -p cannot be used together" in outcome.stderr
+
+
 def test_a_zombie_has_ended() -> None:
     code = "import subprocess, sys; p = subprocess.Popen(['true']); import os\n"
     code += "os.waitid(os.P_PID, p.pid, os.WEXITED | os.WNOWAIT); print(p.pid, flush=True); sys.stdin.read()"

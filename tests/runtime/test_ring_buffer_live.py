@@ -287,7 +287,6 @@ def attach_tracepoint(number: int, program: int) -> int:
     """Run `program` at each event of a tracepoint, on every CPU, while the returned fd is open."""
     event = kernel.perf_event_open(kernel.PERF_TYPE_TRACEPOINT, number, period=1)
     kernel.perf_set_bpf(event, program)
-    kernel.perf_enable(event)
     return event
 
 

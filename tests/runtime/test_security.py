@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bpftrace_py.command import open_output
 from bpftrace_py.diagnostics import HostError
+from bpftrace_py.files import open_output
 from tests.live import TIME_LIMIT, Session, command, run_command
 from tests.testprogs.build import program as built
 

@@ -106,6 +106,13 @@ def test_cpp_names():
     ).stdout  # fmt: skip
     assert "@any[over(int)]: 1\n" in out and "@any[over(double)]: 1\n" in out
     assert "@int: 1\n" in out and "@area: 2\n" in out
+    out = run(
+        f'uprobe:{path}:"shapes::twice<int>" {{ @template = arg0; }} uprobe:{path}:"shapes::Square::operator()" {{ @call = arg1; }}'
+        f' uprobe:{path}:"shapes::(anonymous namespace)::hidden" {{ @hidden = arg0; }}'
+        f' uprobe:{path}:"shapes::Square::Square" {{ @constructed = count(); }}',
+        "-c", str(path),
+    ).stdout  # fmt: skip
+    assert {"@template: 21", "@call: 2", "@hidden: 3", "@constructed: 1"} <= set(out.splitlines())
     plain = run(
         f"uprobe:{path}:over {{ }}", "-c", str(path), env={"BPFTRACE_NO_CPP_DEMANGLE": "1"}
     )  # fmt: skip
@@ -121,8 +128,15 @@ def test_static_position_independent_program(tmp_path):
 
 def test_library_and_command_by_name():
     child = "/bin/bash -c 'exec /usr/bin/python3 -c \"import os; os.getppid()\"'"
-    out = run("uprobe:libc:getppid { @library[comm] = count(); } uprobe:bash:main { @command = count(); }", "-c", child).stdout
+    program = "uprobe:libc:getppid /pid == cpid/ { @library[comm] = count(); } uprobe:bash:main /pid == cpid/ { @command = count(); }"
+    out = run(program, "-c", child).stdout
     assert "@library[python3]: 1\n" in out and "@command: 1\n" in out
+
+
+def test_what_a_command_starts_is_traced_too():
+    path = build.program("functions")
+    out = run(f'uprobe:{path}:greet {{ @[pid == cpid, comm] = count(); }}', "-c", f"/bin/sh -c '{path} 2; true'").stdout
+    assert re.search(r"^@\[0, functions\]: [1-9]", out, re.M), out
 
 
 def test_stripped_program_is_refused():

@@ -248,6 +248,19 @@ def test_functions(blob: BtfBlob) -> None:
     assert types.function_listing("nothing") is None
 
 
+def test_raw_tracepoints(blob: BtfBlob) -> None:
+    task = blob.pointer(blob.record("task_struct", 64, []))
+    own = blob.pointer(0)
+    blob.typedef("btf_trace_sched_switch", blob.pointer(blob.prototype([("", own), ("", INT), ("", task)], 0)))
+    blob.typedef("btf_trace_empty", blob.pointer(blob.prototype([("", own)], 0)))
+    blob.typedef("btf_trace_odd", INT)
+    types = load(blob)
+    assert types.raw_tracepoint("sched_switch") == ["int", "struct task_struct *"]
+    assert types.raw_tracepoint("empty") == []
+    assert types.raw_tracepoint("odd") is None
+    assert types.raw_tracepoint("nothing") is None
+
+
 def test_record_names(blob: BtfBlob) -> None:
     blob.record("a", 0, [])
     blob.record("b", 0, [], union=True)
@@ -302,6 +315,20 @@ def test_damaged_blobs_are_refused(blob: BtfBlob, damage) -> None:
     assert btf_image.parse(damage(blob.data())) is None
 
 
+@pytest.mark.parametrize("flag", [False, True])
+def test_the_place_of_a_member(blob: BtfBlob, flag: bool) -> None:
+    comm = blob.array(CHAR, 16)
+    blob.record("other", 64, [("comm", comm, 0)])
+    blob.function("task", [("comm", INT)], INT)
+    blob.record("task", 64, [("pid", INT, 0), ("comm", comm, 5 << 24 | 320 if flag else 320)], flag=flag)
+    data = blob.data()
+    assert btf_image.member_offset(data, "task", "comm") == 40
+    assert btf_image.member_offset(data, "task", "comma") is None
+    assert btf_image.member_offset(data, "tas", "comm") is None
+    for size in range(len(data)):
+        assert btf_image.member_offset(data[:size], "task", "comm") is None
+
+
 def test_any_bytes_give_types_or_none(blob: BtfBlob) -> None:
     comm = blob.array(CHAR, 16)
     task = blob.record("task", 64, [("pid", INT, 0), ("comm", comm, 32), ("bits", INT, 3 << 24 | 200)], flag=True)
@@ -315,6 +342,7 @@ def test_any_bytes_give_types_or_none(blob: BtfBlob) -> None:
         data = bytearray(good)
         for _ in range(chance.choice((1, 2, 8))):
             data[chance.randrange(24, len(data))] = chance.choice((0, 1, 255, chance.randrange(256)))
+        btf_image.member_offset(bytes(data), "task", "comm")
         image = btf_image.parse(bytes(data))
         if image is None:
             continue

@@ -11,6 +11,7 @@ import pytest
 
 from bpftrace_py import cli, command
 from bpftrace_py.diagnostics import HostError
+from bpftrace_py.files import open_output
 from bpftrace_py.live_host import LiveHost
 from bpftrace_py.version import __version__
 
@@ -201,9 +202,8 @@ def test_a_script_from_a_file_and_from_standard_input(tmp_path: Path) -> None:
 def test_parameters_follow_the_script(tmp_path: Path) -> None:
     script = tmp_path / "parameters.bt"
     script.write_text("BEGIN { @ = $1 + $#; }")
-    shown = run("-d", str(script), "41", "--", "-q").stdout
-    assert "43" in shown
-    assert run("-d", "-e", "BEGIN { @ = $1 + $#; }", "41", "x").stdout.count("43") == shown.count("43")
+    assert "value = 43;" in run("-d", str(script), "41", "--", "-q").stdout
+    assert "value = 43;" in run("-d", "-e", "BEGIN { @ = $1 + $#; }", "41", "x").stdout
 
 
 @pytest.mark.parametrize(
@@ -307,20 +307,20 @@ def test_what_is_no_shebang_is_left_alone(words: list[str]) -> None:
 def test_output_goes_over_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_text("old and long")
-    fd = command.open_output(str(path))
+    fd = open_output(str(path))
     os.write(fd, b"new")
     os.close(fd)
     assert path.read_text() == "new"
 
 
 def test_output_may_be_a_device() -> None:
-    os.close(command.open_output("/dev/null"))
-    os.close(command.open_output("/dev/stderr"))
+    os.close(open_output("/dev/null"))
+    os.close(open_output("/dev/stderr"))
 
 
 @pytest.mark.parametrize("name", ["", "directory", "missing/out", "nul\0"])
 def test_output_that_cannot_be_opened(name: str, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     with pytest.raises(HostError) as error:
-        command.open_output(f"{tmp_path}/{name}" if name else "")
+        open_output(f"{tmp_path}/{name}" if name else "")
     assert error.value.diagnostics[0].code == "E0806"

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from bpftrace_py.symbols import demangle as module
-from bpftrace_py.symbols.demangle import demangle, without_parameters
+from bpftrace_py.symbols.demangle import demangle, spellings, without_parameters
 from bpftrace_py.symbols.elf import ElfFile
 from tests.testprogs import build
 
@@ -31,9 +31,46 @@ def test_names(mangled: str, name: str | None) -> None:
     assert demangle(mangled) == name
 
 
-def test_without_parameters() -> None:
-    assert without_parameters("shapes::Square::count()") == "shapes::Square::count"
-    assert without_parameters("plain") == "plain"
+@pytest.mark.parametrize(("demangled", "name"), [
+    ("shapes::Square::count()", "shapes::Square::count"),
+    ("plain", "plain"),
+    ("shapes::Square::area(int) const", "shapes::Square::area"),
+    ("ns::(anonymous namespace)::f(int)", "ns::(anonymous namespace)::f"),
+    ("ns::F::operator()(int, void (*)(int)) const &", "ns::F::operator()"),
+    ("main::{lambda(int)#1}::operator()(int) const", "main::{lambda(int)#1}::operator()"),
+    ("over(int) [clone .cold]", "over"),
+    ("std::vector<int, std::allocator<int> >::size() const", "std::vector<int, std::allocator<int> >::size"),
+    ("a(b", "a(b"), (")", ")"), ("", ""),
+])  # fmt: skip
+def test_without_parameters(demangled: str, name: str) -> None:
+    assert without_parameters(demangled) == name
+
+
+@pytest.mark.parametrize(("demangled", "plain"), [
+    ("int ns::twice<int>(int)", "ns::twice<int>"),
+    ("std::map<int, char> ns::f<std::pair<int, char> >(int)", "ns::f<std::pair<int, char> >"),
+    ("bool ns::operator==<int>(ns::A<int> const&)", "ns::operator==<int>"),
+    ("bool ns::operator< <int>(ns::A<int>)", "ns::operator< <int>"),
+    ("auto main::{lambda(auto:1)#1}::operator()<int>(int) const", "main::{lambda(auto:1)#1}::operator()<int>"),
+    ("ns::A::operator->()", "ns::A::operator->"),
+    ("ns::A::operator unsigned int()", "ns::A::operator unsigned int"),
+    ("non-virtual thunk to ns::A<int>::f()", "non-virtual thunk to ns::A<int>::f"),
+    ("myoperator<int>(int)", "myoperator<int>"),
+    ("int myoperator<int>(int)", "myoperator<int>"),
+    ("krate::shapes::Square::area::h9b576328fb4bd4b7", "krate::shapes::Square::area"),
+    ("krate::h9b576328fb4bd4bx", "krate::h9b576328fb4bd4bx"),
+])  # fmt: skip
+def test_the_plainest_spelling(demangled: str, plain: str) -> None:
+    found = spellings(demangled)
+    assert (found[0], found[-1]) == (demangled, plain)
+
+
+def test_every_spelling() -> None:
+    assert spellings("int ns::twice<int>(int)") == (
+        "int ns::twice<int>(int)", "ns::twice<int>(int)", "int ns::twice<int>", "ns::twice<int>",
+    )  # fmt: skip
+    assert spellings("over(int)") == ("over(int)", "over")
+    assert spellings("f") == ("f",)
 
 
 def test_as_cxxfilt_demangles() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import HostError
-from bpftrace_py.probes.listing import list_probes
+from bpftrace_py.probes.listing import list_probes, search_hint
 from tests.fake_host import FakeHost, FakeKernelTypes
 from tests.testprogs import build
 
@@ -88,6 +88,10 @@ def test_arguments() -> None:
     assert listed("kprobe:vfs_read", verbose=True) == ["kprobe:vfs_read", *parameters]
     assert listed("kfunc:vfs_read", verbose=True) == ["kfunc:vmlinux:vfs_read", *parameters, "    ? retval"]
     assert listed("kr:vfs_read", verbose=True) == ["kretprobe:vfs_read", "    ? retval"]
+    assert listed("rawtracepoint:sys_e*r", verbose=True) == [
+        "rawtracepoint:sys_enter", "    struct pt_regs * arg0", "    long int arg1",
+    ]  # fmt: skip
+    assert listed("rawtracepoint:sys_enter", Host(types=False), verbose=True) == ["rawtracepoint:sys_enter"]
     assert listed(f"usdt:{TICK}:tock:loop", verbose=True) == [f"usdt:{TICK}:tock:loop", "    int32 arg0"]
 
 
@@ -111,12 +115,30 @@ def test_static_probes_of_a_file() -> None:
 
 @pytest.mark.parametrize(("search", "code"), [
     ("uprobe:/no/such/file:*", "E0216"), ("uprobe:/etc/passwd:*", "E0217"), ("/no/such/file", "E0216"),
-    ("usdt:/etc/passwd:*", "E0217"), ("trecepoint:a:b", "E0201"),
+    ("usdt:/etc/passwd:*", "E0217"), ("trecepoint:a:b", "E0201"), ("watchpoint:x", "E0202"),
 ])  # fmt: skip
 def test_wrong_searches(search: str, code: str) -> None:
     with pytest.raises(HostError) as caught:
         listed(search)
     assert [d.code for d in caught.value.diagnostics] == [code]
+
+
+def test_a_category_in_the_place_of_a_type() -> None:
+    with pytest.raises(HostError) as caught:
+        listed("sched:sched_w*")
+    assert caught.value.diagnostics[0].hint == "did you mean `tracepoint:sched:sched_w*`?"
+
+
+@pytest.mark.parametrize(("search", "hint"), [
+    ("uprobe", "-l 'uprobe:PROGRAM' lists those of a program or library, -l 'uprobe' -p PID those of a process"),
+    ("interval:s:1", "there is no list of such probes: a program just names one, such as `interval:s:1 { time(); }`"),
+    ("libc", "-l 'uprobe:libc' lists the functions of `libc`"),
+    ("no_such_word", "functions of a program or library are listed by its name: -l 'uprobe:libc:*no_such_word*'"),
+    ("kprobe:no_such", "a name may have wildcards: -l 'kprobe:*no_such*'"),
+    ("kprobe:no_such*", None), ("/bin/no_such", None),
+])  # fmt: skip
+def test_hints_for_searches_that_find_nothing(search: str, hint: str | None) -> None:
+    assert search_hint(search, Config()) == hint
 
 
 def test_a_damaged_file_does_not_end_a_wildcard(tmp_path: Path) -> None:

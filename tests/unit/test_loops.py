@@ -107,6 +107,17 @@ def test_loops_that_the_kernel_ends_and_shorter_ones():
     assert unit.bounded_loops == (loop,)
 
 
+def test_definitions_before_a_text_add_up():
+    unit = compiled("while (rand) { @[comm] = count(); }").with_task_comm()
+    shorter = unit.with_kernel_loops().with_shorter_loops() or unit.with_shorter_loops()
+    assert shorter is not None
+    again = shorter.with_shorter_loops()
+    assert again is not None
+    assert again.c_source[: again.c_source.index("// Generated")].splitlines() == [
+        "#undef read_comm", "#define read_comm(to) comm_of_task(to, None)", "#undef LOOP_DIVISOR", "#define LOOP_DIVISOR 16"
+    ]  # fmt: skip
+
+
 def test_a_loop_of_one_round_cannot_be_shorter():
     unit = compiled("while (rand) { @ = count(); }")
     while (shorter := unit.with_shorter_loops()) is not None:

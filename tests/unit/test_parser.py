@@ -41,7 +41,7 @@ from bpftrace_py.syntax.ast import (
 )  # fmt: skip
 from bpftrace_py.syntax.lexer import MAX_NESTING
 from bpftrace_py.syntax.parser import format_tables, generate, parse
-from bpftrace_py.syntax.visitor import Visitor, children, walk
+from bpftrace_py.syntax.visitor import children, walk
 
 
 def parsed(text: str) -> ast.Program:
@@ -482,27 +482,6 @@ def test_tables_in_use_are_fresh():
         return  # made in memory at every start: always fresh
     with open(_parsetab.__file__, encoding="ascii") as file:
         assert file.read() == format_tables(generate()), "run `python -m bpftrace_py.syntax.build_tables`"
-
-
-def test_visitor():
-    seen = []
-
-    class Names(Visitor):
-        def visit_Identifier(self, node):
-            seen.append(node.name)
-
-        def visit_Call(self, node):
-            seen.append(node.name + "()")
-            self.generic_visit(node)
-
-    class Others(Visitor):
-        def visit_Integer(self, node):
-            return node.value
-
-    Names().visit(parsed("k:f /a/ { b(c, d(1)); if (e) { @[f] = g } }"))
-    assert seen == ["a", "b()", "c", "d()", "e", "f", "g"]
-    assert Others().visit(number(7)) == 7
-    assert Others().visit(A) is None
 
 
 def test_children_come_in_the_order_of_the_text():

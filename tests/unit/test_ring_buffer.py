@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -268,6 +269,9 @@ class FakeRing:
 def test_the_poller_asks_for_a_wake_up_once_it_is_quiet() -> None:
     ring, requests = FakeRing(), []
     poller = Poller(ring, lambda: requests.append(1))
+    poller.PAUSE = 0.0
+    poller._last = time.monotonic() + 3600  # the next events will be no drip
+    poller.wait(3)
     for _ in range(poller.EMPTY_DRAINS):
         poller.wait(0)
     assert requests == []
@@ -279,6 +283,17 @@ def test_the_poller_asks_for_a_wake_up_once_it_is_quiet() -> None:
     poller.wait(0)  # is woken; nothing came of it, so that it has to ask again
     poller.wait(0)
     assert requests == [1, 1]
+    poller.close()
+    ring.close()
+
+
+def test_a_new_poller_is_quiet() -> None:
+    """The first event of a session does not wait for the end of a pause."""
+    ring, requests = FakeRing(), []
+    poller = Poller(ring, lambda: requests.append(1))
+    poller.PAUSE = 3600.0
+    poller.wait(0)
+    assert requests == [1]
     poller.close()
     ring.close()
 

@@ -102,14 +102,3 @@ def test_no_table(tmp_path):
     symbols = KernelSymbols(str(tmp_path / "absent"))
     assert symbols.find(0xFFFFFFFF81000000) is None
     assert symbols.hidden
-
-
-def test_reload_sees_a_new_module(tmp_path):
-    path = tmp_path / "kallsyms"
-    path.write_text(CORE)
-    symbols = KernelSymbols(str(path))
-    assert symbols.find(0xFFFFFFFFC0100000) == ("weak_three", 0x3F0FFD00)
-    path.write_text(CORE + MODULES)
-    symbols.reload()
-    assert symbols.find(0xFFFFFFFFC0100000) == ("early_module_function", 0)
-    assert not symbols.hidden

@@ -9,11 +9,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bpftrace_py import types as t
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.output.base import Writer
-from bpftrace_py.output.maps import Element, arrange
+from bpftrace_py.output.maps import Element, _has_few_values, arrange
 from bpftrace_py.output.text import TextOutput
 from bpftrace_py.output.values import Texts
 from tests.unit.test_histogram import linear_counts, log2_counts
@@ -100,6 +102,20 @@ def test_numbers_come_by_value_then_key() -> None:
     assert printed(INT_MAP, [((1,), -7)], 0, 2) == "@i[1]: -3\n"
     unsigned = make_map("u", t.UINT64, t.INT64)
     assert printed(unsigned, [((1,), (1 << 64) - 5), ((2,), 6)]) == "@u[2]: 6\n@u[1]: 18446744073709551611\n"
+
+
+@given(
+    st.dictionaries(
+        st.integers(-5, 5) | st.integers(-(1 << 63), (1 << 63) - 1), st.sampled_from([-3, 0, 7, 1 << 62]), min_size=40
+    )
+)
+def test_maps_of_few_values_print_as_others_do(numbers: dict[int, int]) -> None:
+    """What stands under many keys takes a way of its own."""
+    elements: list[Element] = [((key,), number) for key, number in numbers.items()]
+    assert _has_few_values(elements) and not _has_few_values(elements[:5])
+    ordered = sorted(numbers.items(), key=lambda item: (item[1], item[0] % (1 << 64)))
+    assert printed(INT_MAP, elements) == "".join(f"@i[{key}]: {number}\n" for key, number in ordered)
+    assert printed(INT_MAP, elements, 3) == "".join(f"@i[{key}]: {number}\n" for key, number in ordered[-3:])
 
 
 def test_averages_come_by_average_and_stats_are_always_whole() -> None:

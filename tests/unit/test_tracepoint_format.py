@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
+from bpftrace_py.compiler import compile_source
+from bpftrace_py.config import Config
 from bpftrace_py.ktypes.tracepoint_format import parse
+from bpftrace_py.source import Source
 from bpftrace_py.types import (
     INT32,
     INT64,
@@ -19,7 +23,7 @@ from bpftrace_py.types import (
     RecordType,
     StringType,
 )
-from tests.fake_host import FORMATS, format_text
+from tests.fake_host import FORMATS, FakeHost, format_text
 
 CHAR = IntegerType(1, True)
 UINT8 = IntegerType(1, False)
@@ -170,6 +174,15 @@ def test_relative_data_locations() -> None:
     field = one("__rel_loc char[] name", 4)
     assert field is not None
     assert (field.type, field.data_loc, field.rel_loc) == (PointerType(CHAR), True, True)
+
+
+@pytest.mark.parametrize(("kind", "start"), [("__data_loc", ""), ("__rel_loc", "28 + ")])
+def test_what_a_location_counts_from(kind: str, start: str) -> None:
+    """From the start of the record, or from the end of the field."""
+    host = FakeHost(formats={("sched", "named"): format_text("named", 7, [(f"{kind} char[] name", 24, 4, 0)])})
+    unit = compile_source(Source("tracepoint:sched:named { print(str(args->name)); }"), Config(), host)
+    (line,) = [line for line in unit.c_source.splitlines() if "0xffff" in line]
+    assert re.search(rf"\bcontext \+ {re.escape(start)}\(name & 0xffff\)", line), line
 
 
 def test_files_without_signs() -> None:

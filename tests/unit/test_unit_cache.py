@@ -47,9 +47,9 @@ def cache(path: Path) -> Cache:
 @pytest.mark.parametrize("text", PROGRAMS)
 def test_a_unit_comes_back_as_it_was(text: str, tmp_path: Path) -> None:
     host = CountingHost()
-    first = compile_cached(Source(text), Config(), host, cache(tmp_path))
+    first = compile_cached(Source(text), Config(), lambda: host, cache(tmp_path))
     asked = host.asked
-    second = compile_cached(Source(text), Config(), host, cache(tmp_path))
+    second = compile_cached(Source(text), Config(), lambda: host, cache(tmp_path))
     assert second == first and second is not first
     assert host.asked == asked, "it was compiled again"
 
@@ -59,9 +59,9 @@ def test_a_unit_comes_back_as_it_was(text: str, tmp_path: Path) -> None:
 )
 def test_other_options_are_another_unit(config: Config, tmp_path: Path) -> None:
     text = PROGRAMS[1]
-    plain = compile_cached(Source(text), Config(), FakeHost(), cache(tmp_path))
+    plain = compile_cached(Source(text), Config(), FakeHost, cache(tmp_path))
     host = CountingHost()
-    other = compile_cached(Source(text), config, host, cache(tmp_path))
+    other = compile_cached(Source(text), config, lambda: host, cache(tmp_path))
     assert host.asked > 0
     if config.strlen == 100:
         assert other.c_source != plain.c_source
@@ -79,7 +79,7 @@ def test_other_options_are_another_unit(config: Config, tmp_path: Path) -> None:
 def test_what_may_change_is_not_kept(text: str, tmp_path: Path) -> None:
     new: list[bool] = []
     for _ in range(2):
-        compile_cached(Source(text), Config(), FakeHost(), cache(tmp_path), on_new=lambda: new.append(True))
+        compile_cached(Source(text), Config(), FakeHost, cache(tmp_path), on_new=lambda: new.append(True))
     assert new == [True], "that it was compiled before is all that is known of it"
     stored = [path.read_bytes() for path in (tmp_path / "cache").iterdir()]
     assert stored and not any(b"Unit" in content for content in stored)
@@ -87,10 +87,10 @@ def test_what_may_change_is_not_kept(text: str, tmp_path: Path) -> None:
 
 def test_a_damaged_entry_is_not_believed(tmp_path: Path) -> None:
     text = PROGRAMS[0]
-    first = compile_cached(Source(text), Config(), FakeHost(), cache(tmp_path))
+    first = compile_cached(Source(text), Config(), FakeHost, cache(tmp_path))
     (entry,) = (tmp_path / "cache").iterdir()
     entry.write_bytes(entry.read_bytes()[:-3] + b"\0\0\0")
-    assert compile_cached(Source(text), Config(), FakeHost(), cache(tmp_path)) == first
+    assert compile_cached(Source(text), Config(), FakeHost, cache(tmp_path)) == first
 
 
 def test_only_records_of_units_are_made() -> None:

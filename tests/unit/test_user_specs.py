@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -38,7 +39,8 @@ def test_a_function() -> None:
     assert resolve(f"uprobe:{FUNCTIONS}:greet").targets == [target]
     returned = resolve(f"ur:{FUNCTIONS}:greet").target
     assert (returned.name, returned.on_return, returned.offset) == (f"uretprobe:{FUNCTIONS}:greet", True, target.offset)
-    assert resolve(f"u:{FUNCTIONS}:greet", pid=os.getpid()).target.pid == os.getpid()
+    assert resolve(f"u:{FUNCTIONS}:greet", pid=os.getpid(), command=False).target.pid == os.getpid()
+    assert resolve(f"u:{FUNCTIONS}:greet", pid=os.getpid(), command=True).target.pid == -1  # what it starts counts, too
 
 
 @pytest.mark.parametrize("name", ["functions_fixed", "functions_static"])
@@ -111,7 +113,8 @@ def test_an_indirect_function_is_told_of() -> None:
     library = build.program("libtestprogs.so")
     found = resolve(f"u:{library}:indirect_function")
     assert found.target.function == "indirect_function"
-    assert found.problem[:2] == ("W0202", "indirect_function")
+    hint = "its implementations have no names in this file; debug symbols may have them"
+    assert found.problem == ("W0202", "indirect_function", hint)
     assert not resolve(f"u:{library}:indirect*").diagnostics
 
 
@@ -145,7 +148,7 @@ def test_a_library_that_a_process_has_mapped(tmp_path: Path) -> None:
         assert process.stdout and process.stdin
         process.stdout.readline()
         try:
-            target = resolve("u:libmine:library_function", pid=process.pid).target
+            target = resolve("u:libmine:library_function", pid=process.pid, command=False).target
             assert (target.path, target.pid) == (str(library), process.pid)
             assert resolve("u:libmi*:library_f*", pid=process.pid).names == [f"uprobe:{library}:library_function"]
             assert resolve("u:libmine:library_function").problem[0] == "E0216"
@@ -277,7 +280,32 @@ def test_a_file_for_another_machine(tmp_path: Path) -> None:
     assert resolve(f"u:{path}:greet").problem[:2] == ("E0217", str(path))
 
 
+def test_a_binary_that_was_replaced_while_it_runs(tmp_path: Path) -> None:
+    path = tmp_path / "program"
+    shutil.copy(FUNCTIONS, path)
+    with subprocess.Popen([path, "0", "10"], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            assert resolve(f"u:{path}:greet", pid=process.pid, command=False).diagnostics == []
+            shutil.copy(FUNCTIONS, tmp_path / "new")
+            (tmp_path / "new").replace(path)
+            code, marked, hint = resolve(f"u:{path}:greet", pid=process.pid, command=False).problem
+            assert (code, marked) == ("W0203", str(path)) and f"/proc/{process.pid}/exe" in (hint or "")
+            exe = f"/proc/{process.pid}/exe"
+            assert resolve(f"u:{exe}:greet", pid=process.pid, command=False).diagnostics == []
+            assert resolve(f"u:{path}:greet").diagnostics == []
+        finally:
+            process.kill()
+
+
+def test_a_home_directory_is_the_shells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of/someone")
+    assert resolve("u:~/program:f").problem == ("E0216", "~/program", "`~` is the shell's: write /home/of/someone/program")
+
+
 def test_no_file_stays_open() -> None:
+    gc.collect()  # files of other tests, which would be closed in between
     before = set(os.listdir("/proc/self/fd"))
     for spec in (f"u:{FUNCTIONS}:greet", f"u:{FUNCTIONS}:gret", f"usdt:{TICK}:loop", f"usdt:{TICK}:lop", "u:libc:mallo*"):
         resolve(spec)

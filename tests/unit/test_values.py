@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 
 from bpftrace_py import types as t
 from bpftrace_py.output import values
-from bpftrace_py.output.values import Texts, escape_control, plain, struct_layout, tuple_decoder, value_decoder
+from bpftrace_py.output.values import (
+    Fields,
+    Texts,
+    Value,
+    escape_control,
+    item_decoder,
+    plain,
+    struct_code,
+    struct_layout,
+)
 from bpftrace_py.types import Bitfield, Field
+from tests.records import FIELDS, LINE, POINT
 
 
 class Names:
@@ -46,22 +56,16 @@ class Names:
         return f"fn{index}"
 
 
-POINT = t.RecordType("struct point", 12, 4)
-LINE = t.RecordType("struct line", 40, 8)
-FIELDS = {
-    "struct point": (
-        Field("x", t.INT32, 0),
-        Field("low", t.UINT32, 4, Bitfield(0, 3)),
-        Field("high", t.UINT32, 4, Bitfield(29, 3)),
-        Field("c", t.StringType(4), 8),
-    ),
-    "struct line": (
-        Field("ends", t.ArrayType(POINT, 2), 0),
-        Field("p", t.PointerType(t.VOID), 24),
-        Field("m", t.ArrayType(t.ArrayType(t.IntegerType(2, False), 2), 2), 32),
-    ),
-}
 TEXTS = Texts(Names(), FIELDS)
+
+
+def decoded(type: t.Type, raw: bytes, fields: Fields = FIELDS) -> Value:
+    """A value out of its `type.size` bytes."""
+    (item,) = struct.unpack("=" + struct_code(type), raw)
+    decode = item_decoder(type, fields)
+    return decode(item) if decode else item
+
+
 POINT_BYTES = struct.pack("=iI4s", -1, 5 << 29 | 3, b"ab\0z")
 LINE_BYTES = POINT_BYTES * 2 + struct.pack("=Q4H", 66, 1, 2, 3, 4)
 U = struct.Struct("=QII").pack(0x10, 7, 1)
@@ -116,7 +120,7 @@ CASES = [
 )
 def test_every_type(type: t.Type, raw: bytes, value: object, text: bytes, python: object) -> None:
     raw = raw.ljust(type.size, b"\0")
-    assert value_decoder(type, FIELDS)(raw) == value
+    assert decoded(type, raw) == value
     assert TEXTS.of(type)(value) == text
     convert = plain(type, TEXTS)
     assert (convert(value) if convert else value) == python
@@ -154,7 +158,7 @@ def test_a_tuple_is_laid_out_as_c_lays_out_a_struct() -> None:
     elements = (t.UINT32, t.INT64, small, short, t.StringType(3), t.INET, t.MAC_ADDRESS)
     memory = Tuple(1, -2, -3, -4, b"abc", Address(2, (ctypes.c_uint8 * 16)(9)), (ctypes.c_uint8 * 6)(8))
     assert struct.calcsize(struct_layout(elements)) == ctypes.sizeof(Tuple)
-    assert tuple_decoder(elements)(bytes(memory)) == (
+    assert decoded(t.TupleType(elements), bytes(memory)) == (
         1, -2, -3, -4, b"abc", (2, b"\x09" + bytes(15)), b"\x08" + bytes(5)
     )  # fmt: skip
 
@@ -162,7 +166,7 @@ def test_a_tuple_is_laid_out_as_c_lays_out_a_struct() -> None:
 def test_the_unit_of_a_last_bit_field_may_reach_over_the_end() -> None:
     record = t.RecordType("struct bits", 5, 1)
     fields = {"struct bits": (Field("a", t.UINT32, 0), Field("b", t.UINT32, 4, Bitfield(2, 3)))}
-    assert value_decoder(record, fields)(b"\1\0\0\0\x14") == (1, 5)
+    assert decoded(record, b"\1\0\0\0\x14", fields) == (1, 5)
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,7 @@ int tracepoint_sched_sched_process_exec(void *ctx)
 	char comm[16] aligned8;
 
 	// 2: /comm == "victim"/
-	zero_fill(comm, 16);
-	current_comm(comm, 16);
+	read_comm(comm);
 	if (!(*(u32 *)comm == 0x74636976 && *(u16 *)(comm + 4) == 0x6d69 && comm[6] == 0))
 		return 0;
 	// 4: time("%H:%M:%S ")

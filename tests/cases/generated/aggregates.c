@@ -109,8 +109,7 @@ int tracepoint_syscalls_sys_exit_read(struct tracepoint_syscalls_sys_exit_read_a
 		sum_2->set = 1;
 	}
 	// 5: @avg[comm] = avg(args->ret)
-	zero_fill(key.part, 16);
-	current_comm(key.part, 16);
+	read_comm(key.part);
 	struct avg_value *avg_2 = map_lookup(MAP(avg), &key);
 	if (avg_2) {
 		avg_2->count += 1;
@@ -121,8 +120,7 @@ int tracepoint_syscalls_sys_exit_read(struct tracepoint_syscalls_sys_exit_read_a
 			count_lost(2);
 	}
 	// 6: @min[comm] = min(args->ret)
-	zero_fill(key_2.part, 16);
-	current_comm(key_2.part, 16);
+	read_comm(key_2.part);
 	struct min_value *min_2 = map_lookup(MAP(min), &key_2);
 	if (min_2) {
 		if (!min_2->set || (s64)ret < min_2->value)
@@ -134,8 +132,7 @@ int tracepoint_syscalls_sys_exit_read(struct tracepoint_syscalls_sys_exit_read_a
 			count_lost(3);
 	}
 	// 7: @max[comm] = max(args->ret)
-	zero_fill(key_3.part, 16);
-	current_comm(key_3.part, 16);
+	read_comm(key_3.part);
 	struct max_value *max_2 = map_lookup(MAP(max), &key_3);
 	if (max_2) {
 		if (!max_2->set || (s64)ret > max_2->value)
@@ -147,8 +144,7 @@ int tracepoint_syscalls_sys_exit_read(struct tracepoint_syscalls_sys_exit_read_a
 			count_lost(4);
 	}
 	// 8: @stats[comm, cpu] = stats(args->ret)
-	zero_fill(key_4.part1, 16);
-	current_comm(key_4.part1, 16);
+	read_comm(key_4.part1);
 	u32 cpu = cpu_id();
 	key_4.part2 = (u64)cpu;
 	struct stats_value *stats_2 = map_lookup(MAP(stats), &key_4);

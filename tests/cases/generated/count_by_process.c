@@ -52,8 +52,7 @@ int tracepoint_raw_syscalls_sys_enter(void *ctx)
 	u64 first;
 
 	// 2: @[comm] = count()
-	zero_fill(key.part, 16);
-	current_comm(key.part, 16);
+	read_comm(key.part);
 	u64 *element = map_lookup(MAP(unnamed), &key);
 	if (element) {
 		*element += 1;

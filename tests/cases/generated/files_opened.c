@@ -92,7 +92,7 @@ int tracepoint_syscalls_sys_exit_openat(struct tracepoint_syscalls_sys_exit_open
 		late = 0;
 		u32 pid = pid_tgid() >> 32;
 		event->arg1 = pid;
-		current_comm(event->arg2, 16);
+		read_comm(event->arg2);
 		event->arg3 = ret;
 		key = (u64)tid;
 		u64 *name_3 = map_lookup(MAP(name), &key);

@@ -46,8 +46,7 @@ int tracepoint_syscalls_sys_enter_openat(struct tracepoint_syscalls_sys_enter_op
 	read_user_str(key.part1, 64, (void *)filename);
 	zero_fill(key.part2, 64);
 	read_user_str(key.part2, 64, (void *)filename);
-	zero_fill(key.part3, 16);
-	current_comm(key.part3, 16);
+	read_comm(key.part3);
 	key.part4 = 0;
 	if (map_update(MAP(unnamed), &key, &new_value, ANY))
 		count_lost(1);

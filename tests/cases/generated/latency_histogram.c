@@ -92,8 +92,7 @@ int kretprobe_vfs_read(void *ctx)
 		*us_3 += 1;
 	// 8: @by_process[comm] = lhist($us, 0, 1000, 100)
 	u64 bucket = linear_bucket(us_2, 0LL, 1000LL, 100);
-	zero_fill(key_2.part1, 16);
-	current_comm(key_2.part1, 16);
+	read_comm(key_2.part1);
 	key_2.bucket = bucket;
 	u64 *by_process_2 = map_lookup(MAP(by_process), &key_2);
 	if (by_process_2) {

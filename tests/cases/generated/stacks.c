@@ -88,8 +88,7 @@ int profile_hz_99(void *ctx)
 	key.part2.value = keep_stack(ctx, MAP(user_stacks), 3, 256, 0);
 	key.part2.pid = pid;
 	key.part2.probe = 0;
-	zero_fill(key.part3, 16);
-	current_comm(key.part3, 16);
+	read_comm(key.part3);
 	u64 *element = map_lookup(MAP(unnamed), &key);
 	if (element) {
 		*element += 1;

@@ -58,8 +58,7 @@ int tracepoint_syscalls_sys_enter_execve(struct tracepoint_syscalls_sys_enter_ex
 	zero_fill(file, 64);
 
 	// 2: /comm != "sshd"/
-	zero_fill(comm, 16);
-	current_comm(comm, 16);
+	read_comm(comm);
 	if (!(!(*(u32 *)comm == 0x64687373 && comm[4] == 0)))
 		return 0;
 	// 4: $file = str(args->filename)

@@ -25,9 +25,9 @@ int kfunc_vmlinux_vfs_read(void *ctx)
 
 	// 2: @bytes[args->count > 4096 ? "large" : "small"] = count()
 	if (count > 4096) {
-		__builtin_memcpy(key.part, "large", 6);
+		copy_text(key.part, "large", 6);
 	} else {
-		__builtin_memcpy(key.part, "small", 6);
+		copy_text(key.part, "small", 6);
 	}
 	u64 *bytes_2 = map_lookup(MAP(bytes), &key);
 	if (bytes_2) {

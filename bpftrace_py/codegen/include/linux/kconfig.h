@@ -47,6 +47,7 @@ static u64 (*boot_ns)(void) = (void *)125;
 static void *(*ring_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
 static void (*ring_submit)(void *record, u64 flags) = (void *)132;
 static long (*path_of)(void *path, char *to, u32 size) = (void *)147;
+static const char *(*current_task_btf)(void) = (void *)158;
 static u64 (*function_ip)(void *ctx) = (void *)173;
 static u64 (*attach_cookie)(void *ctx) = (void *)174;
 
@@ -87,6 +88,41 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 	} while (0)
 /* Helper 113 fills with zeros what it cannot read: one call instead of a store for every 8 bytes. */
 #define zero_fill_large(to, size) read_kernel(to, size, 0)
+
+/*
+ * A literal, which becomes stores of constants. The `asm` keeps the compiler from making one copy of this and another branch's: it
+ * would choose between their addresses, and a literal has none, since BPF programs have no data.
+ */
+#define copy_text(to, text, size)                                                                                       \
+	do {                                                                                                            \
+		__builtin_memcpy(to, text, size);                                                                       \
+		asm volatile("");                                                                                       \
+	} while (0)
+
+/* The name of the current thread, with zeros behind its end, which not every kernel's helper writes (seen with 6.1). */
+#define read_comm(to)                                                                                                   \
+	do {                                                                                                            \
+		zero_fill(to, 16);                                                                                      \
+		current_comm(to, 16);                                                                                   \
+	} while (0)
+/*
+ * The same from the task_struct, for a third of the time: BTF tells where it is there, a kernel since 5.11 lets programs look.
+ * Behind the first NUL may be the rest of an older, longer name; the last byte is a NUL. `end`: see aligned_strings_differ.
+ */
+inline_ void comm_of_task(char *to, u32 offset)
+{
+	const u64 ones = 0x0101010101010101ULL;
+	const char *task = current_task_btf() + offset;
+	u64 first = *(const volatile u64 *)task, last = *(const volatile u64 *)(task + 8) << 8 >> 8, end;
+	end = (first - ones) & ~first & (ones << 7);
+	end = (end & -end) - 1; /* ones before the end; all, and the highest, too, if there is none */
+	first &= end;
+	last &= (s64)end >> 63;
+	end = (last - ones) & ~last & (ones << 7);
+	last &= (end & -end) - 1;
+	__builtin_memcpy(to, &first, 8);
+	__builtin_memcpy(to + 8, &last, 8);
+}
 
 /*
  * Whether a loop has to be left; the verifier must see an end. It follows a loop round by round and bears no more than some:
