@@ -196,7 +196,7 @@ FUNCTIONS: dict[str, Function] = {
             "macaddr",
             "bytes:any",
             "A MAC address as text",
-            "kprobe:dev_queue_xmit { print(macaddr(((struct sk_buff *)arg0)->dev->dev_addr)); }",
+            "kprobe:__dev_queue_xmit { print(macaddr(((struct sk_buff *)arg0)->dev->dev_addr)); }",
         ),
         # acting on what is traced
         Function(

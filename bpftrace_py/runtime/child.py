@@ -55,8 +55,9 @@ class Child:
             raise host_error(messages.COMMAND_EMPTY)
         path = _executable(words[0])
         self._words, self._path = words, path or words[0]
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._ptrace = self._libc.ptrace
+        # Looked up now: another thread may hold the dynamic loader's lock when the process is made.
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._prctl, self._ptrace = libc.prctl, libc.ptrace
         self._ptrace.restype = ctypes.c_long
         self._ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
         self._stopped = True
@@ -96,7 +97,7 @@ class Child:
                     signal.signal(number, signal.SIG_DFL)
             for number in _IGNORED_BY_PYTHON:
                 signal.signal(number, signal.SIG_DFL)
-            self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # nothing is left behind if we are killed
+            self._prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # nothing is left behind if we are killed
             if self._ptrace(_PTRACE_TRACEME, 0, None, None) == 0:
                 os.kill(os.getpid(), signal.SIGSTOP)  # until `start`, or until the image is wanted
                 os.execvp(self._path, self._words)

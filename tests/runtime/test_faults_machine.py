@@ -21,7 +21,7 @@ import pytest
 from bpftrace_py.diagnostics import HostError
 from bpftrace_py.runtime import refused
 from tests.leftovers import Mark
-from tests.live import Session, command
+from tests.live import IN_GUEST, Session, command
 
 REFUSING = str(Path(__file__).parents[1] / "refusing.py")
 NOBODY = 65534
@@ -86,14 +86,33 @@ def test_root_without_capabilities(mark: Mark) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "probe", ["tracepoint:raw_syscalls:sys_enter", "profile:hz:99", "software:cs:1", "uprobe:libc:read"]
-)
+@pytest.fixture
+def perf_by_capability() -> Iterator[None]:
+    """CAP_PERFMON is enough for perf events. Debian's kernel knows a level 3, which it sets, where it is not."""
+    path = Path("/proc/sys/kernel/perf_event_paranoid")
+    before = path.read_text()
+    path.write_text(str(min(int(before), 2)))
+    yield
+    path.write_text(before)
+
+
+@pytest.mark.usefixtures("perf_by_capability")
+@pytest.mark.parametrize("probe", ["tracepoint:raw_syscalls:sys_enter", "profile:hz:99", "software:cs:1"])
 def test_capabilities_without_root(probe: str, mark: Mark) -> None:
     program = f'BEGIN {{ printf("begin\\n"); }} {probe} {{ {mark.map} = count(); }} interval:ms:300 {{ {mark.map} = count(); exit(); }}'
     done = as_nobody(mark, "bpf perfmon", "-q", "-e", program)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("begin\n") and int(done.stdout.rpartition(": ")[2]) > 0
+
+
+@pytest.mark.usefixtures("perf_by_capability")
+def test_a_uprobe_by_capabilities(mark: Mark) -> None:
+    """Some kernels (seen with Debian's 6.1) want more for it, which is told; the other probes go on."""
+    program = f"uprobe:libc:read {{ {mark.map} = count(); }} interval:ms:300 {{ {mark.map} = count(); exit(); }}"
+    done = as_nobody(mark, "bpf perfmon", "-q", "-e", program)
+    refused = "uprobe:/lib/x86_64-linux-gnu/libc.so.6:read is not attached: perf events are refused"
+    assert done.returncode == 0 and int(done.stdout.rpartition(": ")[2]) > 0
+    assert done.stderr == "" or (IN_GUEST and refused in done.stderr)
 
 
 def test_capabilities_do_not_open_tracefs(mark: Mark) -> None:
@@ -155,18 +174,22 @@ def test_tracefs_not_mounted(mark: Mark) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_tracefs_that_cannot_be_mounted(mark: Mark) -> None:
-    program = f"tracepoint:syscalls:sys_enter_getppid {{ {mark.map} = sum(args->__syscall_nr); }}"
-    words = ["-e", program.replace("args->__syscall_nr", "1"), "-e", program]
-    for option in words[1::2]:
-        without = f'umount -l /sys/kernel/tracing; exec "$0" {shlex.quote(REFUSING)} mount=EPERM -- "$@"'
-        done = started(
-            mark, "unshare", "--mount", "sh", "-c", without, sys.executable, command(), "--no-cache", "-e", option
-        )
-        assert done.returncode == 1 or "sum(1)" in option, done.stderr
-        if done.returncode:
-            known = ("tracefs is not mounted, and mounting it failed: Operation not permitted", "cannot be read")
-            assert any(words in done.stderr for words in known), done.stderr
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("1", "error[E0709]: tracefs is not mounted, and mounting it failed: Operation not permitted"),
+        ("args->__syscall_nr", "error[E0240]: what `tracepoint:syscalls:sys_enter_getppid` holds is not known on this machine"),
+    ],
+)
+def test_tracefs_that_cannot_be_mounted(value: str, sentence: str, mark: Mark) -> None:
+    program = f"tracepoint:syscalls:sys_enter_getppid {{ {mark.map} = sum({value}); }} interval:ms:50 {{ exit(); }}"
+    # debugfs has it in a directory, too, where it is mounted by itself.
+    unmount = "umount -l /sys/kernel/tracing; umount -l /sys/kernel/debug/tracing /sys/kernel/debug 2>/dev/null"
+    without = f'{unmount}; exec "$0" {shlex.quote(REFUSING)} mount=EPERM -- "$@"'
+    done = started(
+        mark, "unshare", "--mount", "sh", "-c", without, sys.executable, command(), "--no-cache", "-e", program
+    )
+    said(done, sentence)
 
 
 def test_debugfs_absent(mark: Mark) -> None:
