@@ -88,14 +88,14 @@ def test_the_event_loop_goes_on() -> None:
                 await asyncio.sleep(0.001)
 
         task = asyncio.create_task(other())
-        program = """BEGIN { $i = 0; while ($i < 20000) { printf("%d", $i); $i++; } }
+        program = """BEGIN { $i = 0; while ($i < 300) { printf("%d", $i); $i++; } } interval:us:500 { printf("tick"); }
             tracepoint:sched:sched_switch { @[args->prev_pid] = count(); } END { printf("end"); }"""
         session_of = trace(program, cache=False)
         async with session_of as session:
             phase, count = "events", 0
             async for event in session:
                 count += event.kind == "printf"
-                if count == 20000:
+                if count == 600:
                     break
             phase = "leaving"
         task.cancel()
