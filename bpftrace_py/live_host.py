@@ -21,10 +21,10 @@ _KPROBE_BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
 _FORMAT_LIMIT = 1 << 20  # bytes; the largest format file has a few thousand
 
 # Text symbols that are no functions, or that no kprobe can have: padding before functions, control-flow integrity
-# checks, static calls' trampolines, BPF programs, compiler thunks; marks that the linker sets around sections.
+# checks, static calls' trampolines, BPF's dispatchers, compiler thunks; marks that the linker sets around sections.
 _NOT_FUNCTIONS = (
     "__pfx_", "__cfi_", "__SCT__", "__SCK__", "__kcfi_", "__x86_indirect_", "__x86_return_", "__kstrtab_", "_kbl_addr_",
-    "bpf_prog_", "bpf_trampoline_", "bpf_dispatcher_", "$", ".",
+    "bpf_dispatcher_", "$", ".",
 )  # fmt: skip
 _SECTION_MARKS = ("_stext", "_etext", "_sinittext", "_einittext", "_text", "_text_start", "_text_end")
 

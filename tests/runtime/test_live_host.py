@@ -15,7 +15,7 @@ from bpftrace_py.diagnostics import Diagnostics, HostError
 from bpftrace_py.ktypes import btf, btf_image
 from bpftrace_py.ktypes.c_declarations import parse_declarations
 from bpftrace_py.ktypes.tracepoint_format import TracepointFormat, parse
-from bpftrace_py.live_host import LiveHost, find_symbol
+from bpftrace_py.live_host import LiveHost, find_symbol, functions_of
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax.ast import CDeclaration
 from bpftrace_py.types import (
@@ -150,8 +150,15 @@ def _python() -> str:
 def test_kernel_functions(host: LiveHost) -> None:
     functions = list(host.kernel_functions())
     assert len(functions) == len(set(functions)) > 10_000
-    assert {"vfs_read", "schedule", "tcp_sendmsg"} <= set(functions)
-    assert not any(name.startswith(("__pfx_", "bpf_prog_")) or not name for name in functions)
+    assert {"vfs_read", "schedule", "tcp_sendmsg", "bpf_prog_alloc"} <= set(functions)
+    assert not any(name.startswith("__pfx_") or not name for name in functions)
+
+
+def test_bpf_programs_are_no_functions() -> None:
+    """The symbol table has those that are loaded, too."""
+    table = b"\n00000000000000a0 T bpf_prog_alloc\n00000000000000b0 t bpf_prog_6deef7357e7b4530_BEGIN\t[bpf]\n"
+    table += b"00000000000000c0 t bpf_trampoline_6442\t[bpf]\n"
+    assert functions_of(table, frozenset()) == ["bpf_prog_alloc"]
 
 
 def test_symbols_of_the_kernel(host: LiveHost) -> None:
