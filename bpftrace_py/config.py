@@ -47,6 +47,11 @@ _NUMBERS = {
     "BPFTRACE_EXPORT_LABELS_MAX": ("export_labels_max", 1, 1 << 20),
     "BPFTRACE_RING_BYTES": ("ring_bytes", 1 << 12, 1 << 30),
 }
+_NEWER_NAMES = {  # of bpftrace since 0.20
+    "BPFTRACE_STRLEN": "BPFTRACE_MAX_STRLEN",
+    "BPFTRACE_MAP_KEYS_MAX": "BPFTRACE_MAX_MAP_KEYS",
+    "BPFTRACE_CAT_BYTES_MAX": "BPFTRACE_MAX_CAT_BYTES",
+}
 _PATHS = {
     "BPFTRACE_BTF": "btf_path",
     "BPFTRACE_KERNEL_SOURCE": "kernel_source",
@@ -61,6 +66,8 @@ def from_environment(environment: Mapping[str, str], **options: object) -> Confi
     """The configuration of a command: `options` are `Config` fields that the command line set."""
     values: dict[str, object] = {}
     for variable, (name, low, high) in _NUMBERS.items():
+        if variable not in environment:
+            variable = _NEWER_NAMES.get(variable, variable)
         text = environment.get(variable)
         if text is None:
             continue
