@@ -43,8 +43,8 @@ OPTIONS:
     -h, --help     show this help message
     -I DIR         search DIR for included files
     --include FILE include FILE before the program
-    -l [search]    list probes
-    -lv [search]   list probes with their arguments
+    -l [search]    list probes, or the kernel's types: 'struct task_*'
+    -lv [search]   list probes with their arguments, types with their members
     -p PID         trace process PID: uprobe and usdt probes, and -l; end with it
     -c 'CMD'       run CMD, trace it as -p does, and end with it
     --usdt-file-activation

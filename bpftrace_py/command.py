@@ -141,9 +141,11 @@ def list_probes(options: Options) -> int:
     from bpftrace_py.output.base import Writer
     from bpftrace_py.probes.listing import list_probes as probes
     from bpftrace_py.probes.listing import search_hint
+    from bpftrace_py.probes.type_listing import type_search
 
     if len(options.arguments) > 1:
-        raise usage_error("-l takes one search term", "put it in quotes: -l 'tracepoint:*'")
+        words = " ".join(options.arguments)
+        raise usage_error("-l takes one search term", f"put it in quotes: -l '{words if type_search(words) else 'tracepoint:*'}'")
     config = options.config()
     search = options.arguments[0] if options.arguments else options.program
     writer = Writer(1, "full")
@@ -155,11 +157,13 @@ def list_probes(options: Options) -> int:
         found = True
     writer.flush()
     probe_type = find((search or "").partition(":")[0])
+    what = "type" if type_search(search or "") else "probe"
     hidden = _hidden_tracepoints(host) if probe_type is None or "tracepoint" in probe_type.name else []
-    if hidden:
+    if hidden and what == "probe":
         print_diagnostics(hidden)
     elif not found and search:
-        print_diagnostics([warning(messages.NOTHING_LISTED, hint=search_hint(search, config), search=search)])
+        hint = search_hint(search, host, config)
+        print_diagnostics([warning(messages.NOTHING_LISTED, hint=hint, what=what, search=search)])
     elif files := host.files_without_types():
         have = f"`{files[0]}` has" if len(files) == 1 else f"{len(files)} files have"
         hint = "a uprobe has arg0, arg1, ... without it"

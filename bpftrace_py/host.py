@@ -42,6 +42,13 @@ class KernelTypes(Protocol):
     def record_names(self) -> Iterable[str]:
         """All record names, for "did you mean"."""
 
+    def named(self, keyword: str, name: str | None = None) -> dict[str, list[int]]:
+        """The numbers of the structs, unions or enums, by name; more than one for a name where parts of the kernel differ.
+        With `name`, those of that name."""
+
+    def definition(self, number: int) -> list[str]:
+        """The type of such a number as it is defined in C, one line each."""
+
 
 @record(frozen=True)
 class Leaf:

@@ -9,7 +9,7 @@ _PRELUDE = """s8 u8 s16 u16 s32 u32 s64 u64 BCC_SEC SEC MAP TABLE TABLE_FLAGS RI
 map_delete ktime_ns random_u32 cpu_id pid_tgid uid_gid current_comm read_comm comm_of_task
 current_task_btf stack_id current_task numa_node_id override_return
 get_stack current_cgroup_id send_signal read_user read_kernel read_user_str read_kernel_str boot_ns ring_reserve
-ring_submit path_of function_ip attach_cookie ANY NOEXIST EXIST NO_WAKEUP FORCE_WAKEUP add_to keep forget barrier ROUNDS
+ring_submit path_of function_ip attach_cookie ANY NOEXIST EXIST NO_WAKEUP FORCE_WAKEUP add_to keep use_whole_stack forget barrier ROUNDS
 LOOP_DIVISOR out_of_rounds out_of_kernel_rounds zero_fill copy_text zero_fill_large
 unsigned_div unsigned_mod signed_div signed_mod log2_bucket linear_bucket strings_differ aligned_strings_differ as_int
 read_any read_any_str wakeup count_lost send

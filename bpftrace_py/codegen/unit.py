@@ -309,6 +309,15 @@ class Unit:
         """The same with `comm` read from the task_struct instead of by a helper."""
         return self._with(f"read_comm(to) comm_of_task(to, {self.task_comm})")
 
+    def with_whole_stack(self) -> Unit:
+        """The same with programs that begin by writing to the end of their stack."""
+        source = self.c_source
+        for program in self.programs:
+            head = f"\nint {program.function}("
+            body = source.index("\n{\n", source.index(head)) + len("\n{\n")
+            source = f"{source[:body]}\tuse_whole_stack();\n{source[body:]}"
+        return replace(self, c_source=source)
+
     def _with(self, definition: str) -> Unit:
         """The same with another definition of one of the prelude's macros."""
         begin = self.c_source.index("// Generated")

@@ -111,6 +111,25 @@ class Btf:
                 names[f"{_RECORD_KINDS[kind]} {self.image.string(name)}"] = None
         return list(names)
 
+    def named(self, keyword: str, name: str | None = None) -> dict[str, list[int]]:
+        """The numbers of all that is a `struct`, `union` or `enum` with a body and a name, or with this name, by name."""
+        kinds = _KEYWORDS[keyword]
+        if name is not None:
+            numbers = sorted(set(self.image.find_all(name, kinds)))
+            return {name: numbers} if numbers else {}
+        found: dict[str, list[int]] = {}
+        for number in range(1, self.image.count):
+            record = self.image.record(number)
+            if record is not None and record[0] in kinds and record[1]:
+                found.setdefault(self.image.string(record[1]), []).append(number)
+        return found
+
+    def definition(self, number: int) -> list[str]:
+        """A struct, union or enum in C, line by line, indented with tabs."""
+        from bpftrace_py.ktypes.btf_text import definition
+
+        return definition(self.image, number)
+
     # --- functions
 
     def func_id(self, name: str) -> int | None:
@@ -161,16 +180,12 @@ class Btf:
         _, _, info, result, at = prototype
         parameters: list[tuple[str, int]] = []
         for i in range(info & 0xFFFF):
-            name_at, number = self._words(at + 12 + 8 * i, 2)
+            name_at, number = self.image.words(at + 12 + 8 * i, 2)
             if number or name_at:  # both 0: the `...` of a variadic function
                 parameters.append((self.image.string(name_at) or f"arg{i}", number))
         return parameters, result
 
     # --- types
-
-    def _words(self, at: int, count: int) -> tuple[int, ...]:
-        data = self.image.bytes_at(at, 4 * count)
-        return tuple(int.from_bytes(data[4 * i : 4 * i + 4], "little") for i in range(count))
 
     def _type(self, number: int, depth: int = 0) -> Type:
         """Our type for a BTF type. What is broken or too deep is `void`, which cannot be read."""
@@ -187,11 +202,11 @@ class Btf:
             return VOID
         kind, name, info, size, at = record
         if kind == btf_image.INT:
-            return self._integer(size, self._words(at + 12, 1)[0], name)
+            return self._integer(size, self.image.words(at + 12, 1)[0], name)
         if kind == btf_image.POINTER:
             return self._pointer(size, depth)
         if kind == btf_image.ARRAY:
-            element, _, count = self._words(at + 12, 3)
+            element, _, count = self.image.words(at + 12, 3)
             return self._array(element, count, depth)
         if kind in _RECORD_KINDS:
             return self._record(number, kind, name, size)
@@ -311,7 +326,7 @@ class Btf:
             self._members_left -= 1
             if self._members_left < 0:
                 return
-            name, member, offset = self._words(at + 12 + 12 * i, 3)
+            name, member, offset = self.image.words(at + 12 + 12 * i, 3)
             width = offset >> 24 if info & _KFLAG else 0
             first = base + (offset & 0xFFFFFF if info & _KFLAG else offset)
             if not name:
@@ -334,7 +349,7 @@ class Btf:
         record = self.image.record(self._unqualified(member, (*_UNTYPED, btf_image.TYPEDEF)))
         if record is None or record[0] != btf_image.INT:
             return first, 0
-        encoding = self._words(record[4] + 12, 1)[0]
+        encoding = self.image.words(record[4] + 12, 1)[0]
         bits = encoding & 0xFF
         if bits in (0, 8 * width):
             return first, 0
@@ -359,7 +374,7 @@ class Btf:
         if kind in (btf_image.TYPE_TAG, btf_image.DECLARATION_TAG):
             return self._c_name(size, depth + 1)
         if kind == btf_image.ARRAY:
-            element, _, count = self._words(at + 12, 3)
+            element, _, count = self.image.words(at + 12, 3)
             return f"{self._c_name(element, depth + 1)}[{count}]"
         if kind == btf_image.PROTOTYPE:
             return "void"  # a pointer to a function reads as a pointer

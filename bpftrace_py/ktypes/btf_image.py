@@ -60,6 +60,11 @@ class BtfImage:
         """`size` bytes at a position, fewer at the end."""
         return self.data[at : at + size]
 
+    def words(self, at: int, count: int) -> tuple[int, ...]:
+        """Numbers of 4 bytes at a position; 0 behind the end."""
+        data = self.bytes_at(at, 4 * count)
+        return tuple(int.from_bytes(data[4 * i : 4 * i + 4], "little") for i in range(count))
+
     def string(self, offset: int) -> str:
         """The string at an offset of the string section; empty where there is none."""
         start = self.strings_at + offset
@@ -76,8 +81,11 @@ class BtfImage:
                 self._index = self._build_index()
             numbers = self._index.get(name.encode("utf-8", "surrogateescape"), ())
             return next((n for n in numbers if self.data[(self.position(n) or 0) + 7] & 31 in kinds), None)
-        # Looks for the bytes that such a record begins with.
-        return next((n for n, at in self._owners(name, kinds) if self.position(n) == at), None)
+        return next(self.find_all(name, kinds), None)
+
+    def find_all(self, name: str, kinds: tuple[int, ...]) -> Iterator[int]:
+        """Every type of that name and one of these kinds: looks for the bytes that such a record begins with."""
+        return (n for n, at in self._owners(name, kinds) if self.position(n) == at)
 
     def _build_index(self) -> dict[bytes, list[int]]:
         """Name -> types, in order: 100 ms, so only for those who ask for many."""
@@ -175,7 +183,7 @@ class ModuleImage(BtfImage):
 
     def find(self, name: str, kinds: tuple[int, ...]) -> int | None:
         """The module's own first. It is small: no index is made."""
-        found = next((n for n, at in self._owners(name, kinds) if self.position(n) == at), None)
+        found = next(self.find_all(name, kinds), None)
         return self._base.find(name, kinds) if found is None else found
 
     def find_enumerator(self, name: str) -> tuple[int, int] | None:

@@ -6,9 +6,9 @@ from bpftrace_py.messages.registry import message
 
 BAD_VARIABLE = message("E0801", "{name}={text!r} is not {expected}")
 NOTHING_LISTED = message(
-    "W0801", "no probe matches `{search}`",
+    "W0801", "no {what} matches `{search}`",
     "`-l` lists nothing, and its exit status is 0. A word is looked for in the names of events and kernel functions; functions and"
-    " static probes of a program are listed by its path.",
+    " static probes of a program are listed by its path, types of the kernel by `struct`, `union` or `enum` and a name.",
 )
 BAD_USAGE = message("E0802", "{problem}", "The command line cannot be understood. The exit status is 2.")
 TRACEPOINTS_HIDDEN = message(

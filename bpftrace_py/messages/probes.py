@@ -86,7 +86,7 @@ UNKNOWN_USDT = message(
 )
 NO_USDT_PROBES = message("E0225", "`{binary}` has no static probes")
 NEEDS_BTF = message(
-    "E0226", "`{type}` probes need the kernel's type information (BTF), and this kernel has none",
+    "E0226", "{what} need the kernel's type information (BTF), and this kernel has none",
     "BTF is in /sys/kernel/btf/vmlinux where the kernel was built with CONFIG_DEBUG_INFO_BTF. A kprobe does without.",
 )
 UNKNOWN_MODULE = message(

@@ -40,7 +40,7 @@ def resolve_fentry(spec: Spec) -> list[unit.Target]:
     """One `Fentry` for each function that matches and whose types the kernel's BTF has."""
     name, module = spec.text("function"), spec.parts["module"] or "*"
     if spec.host.kernel_types() is None:
-        raise spec.error(messages.NEEDS_BTF, None, type=spec.probe_type.name)
+        raise spec.error(messages.NEEDS_BTF, None, what=f"`{spec.probe_type.name}` probes")
     if not has_wildcard(module) and module not in ("vmlinux", *spec.host.modules_with_types()):
         hint = nearest(module, ["vmlinux", *spec.host.modules_with_types()])
         raise spec.error(messages.UNKNOWN_MODULE, "module", name=module, hint=hint)

@@ -9,6 +9,7 @@ A search is one or more attach points, parts of them, or a word:
     t:sched:*wake*          an attach point with wildcards, the type's too (`*:sched:*wake*`)
     ./program               functions and static probes of a file
     uprobe:libc:mem*        those of a library
+    struct task_*           types of the kernel; also union and enum
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bpftrace_py.host import Host
 from bpftrace_py.language import probe_types
 from bpftrace_py.language.probe_types import ProbeType
 from bpftrace_py.probes import binaries
+from bpftrace_py.probes.type_listing import list_types, type_hint, type_search
 from bpftrace_py.probes.wildcard import has_wildcard, is_fragment, matcher, nearest
 from bpftrace_py.symbols.elf import ElfError
 
@@ -52,6 +54,9 @@ def list_probes(search: str | None, host: Host, config: Config, verbose: bool) -
 
 
 def _list_term(term: str, host: Host, config: Config, verbose: bool) -> Iterator[str]:
+    if types_of := type_search(term):
+        yield from list_types(*types_of, host, verbose)
+        return
     head, *rest = _split(term, ":")
     if not rest:
         yield from _list_word(head, host, config, verbose)
@@ -80,8 +85,10 @@ def _list_term(term: str, host: Host, config: Config, verbose: bool) -> Iterator
             yield from _LISTERS[probe_type.name](probe_type, rest, host, config, verbose)
 
 
-def search_hint(search: str, config: Config) -> str | None:
+def search_hint(search: str, host: Host, config: Config) -> str | None:
     """What to search for in the place of a search that has found nothing."""
+    if types_of := type_search(search):
+        return type_hint(*types_of, host)
     head, colon, name = search.rpartition(":")
     probe_type = probe_types.find(search.partition(":")[0])
     if probe_type is not None and probe_type.name not in _LISTERS:

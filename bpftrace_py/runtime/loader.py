@@ -141,6 +141,16 @@ def _load_with_loops(
 
 
 def _load(unit: Unit, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None) -> Loaded:
+    try:
+        return _load_once(unit, features, cache, log_size, ring)
+    except BpftraceError as error:
+        # EFAULT is the verifier's word for a mistake of its own. The one that is known is avoided by the other form.
+        if not isinstance(error.__cause__, kernel.LoadError) or error.__cause__.errno != errno.EFAULT:
+            raise
+    return _load_once(unit.with_whole_stack(), features, cache, log_size, ring)
+
+
+def _load_once(unit: Unit, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None) -> Loaded:
     started = time.perf_counter()
     functions = [program.function for program in unit.programs]
     key = image_key(unit.c_source, _HEADERS, functions) if cache is not None else ""

@@ -106,6 +106,9 @@ static void mount_kernel_filesystems(void) {
     mount_at("bpf", "/sys/fs/bpf", "bpf", 0, NULL);
     mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL);
     symlink("/proc/self/fd", "/dev/fd");
+    symlink("/proc/self/fd/0", "/dev/stdin");
+    symlink("/proc/self/fd/1", "/dev/stdout");
+    symlink("/proc/self/fd/2", "/dev/stderr");
 }
 
 static void raise_loopback(void) {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import bpftrace_py
 from bpftrace_py.live_host import LiveHost
 from tests.live import Session, command, peer, run_command
 from tests.testprogs import build
@@ -206,6 +208,35 @@ def test_a_closed_pipe_ends_it_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         process.wait()
+
+
+@pytest.mark.parametrize("arguments", [
+    ("-l", "struct bpf_p*"), ("-l", "union *"), ("-l", "enum pid_*"), ("-lv", "struct path"), ("-lv", "enum pid_type"),
+    ("-lv", "struct tcp_options_received"), ("-lv", "union bpf_attr"), ("-lv", "struct task_struct"),
+    ("-lv", "struct file_operations"),
+])  # fmt: skip
+def test_types(arguments: tuple[str, str]) -> None:
+    expected = theirs(*arguments)
+    assert expected and ours(*arguments) == expected
+
+
+def test_the_definitions_of_a_kernel() -> None:
+    """Each struct that the peer can define, but for those that it has renamed since others have the same name."""
+    def definitions(lines: list[str]) -> set[str]:
+        return {text.strip("\n") for text in "\n".join(lines).split("\n\n") if text.strip("\n").startswith("struct ")}
+
+    expected = {text for text in definitions(theirs("-lv", "struct *")) if "___" not in text and "{" in text}
+    assert len(expected) > 1000 and expected <= definitions(ours("-lv", "struct *"))
+
+
+def test_types_need_no_rights() -> None:
+    """Nor are tracepoints missed, which this user may not see."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bpftrace_py", "-l", "struct patth"], capture_output=True, text=True, timeout=60, user=65534,
+        group=65534, extra_groups=[], cwd=Path(bpftrace_py.__file__).parent.parent, env={**os.environ, "HOME": "/nonexistent"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "warning[W0801]: no type matches `struct patth`\n  hint: did you mean `struct path`?\n"
 
 
 def test_what_does_not_exist() -> None:

@@ -10,7 +10,10 @@ import pytest
 
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import HostError
+from bpftrace_py.ktypes import btf, btf_image
 from bpftrace_py.probes.listing import list_probes, search_hint
+from bpftrace_py.probes.type_listing import type_search
+from tests.btf_blob import BtfBlob
 from tests.fake_host import FakeHost, FakeKernelTypes
 from tests.testprogs import build
 
@@ -27,6 +30,27 @@ class Types(FakeKernelTypes):
 class Host(FakeHost):
     def kernel_types(self) -> Any:
         return Types() if self._types else None
+
+
+class TypedHost(FakeHost):
+    """With the types of a small BTF: three structs, one of them twice, a union, two enums and one that is only declared."""
+
+    def kernel_types(self) -> Any:
+        blob = BtfBlob()
+        blob.integer("int", 4, 1)
+        blob.record("task", 4, [("pid", 1, 0)])
+        blob.record("path", 8, [("mnt", 1, 0), ("dentry", 1, 32)])
+        blob.record("task", 4, [("flags", 1, 0)])
+        blob.record("task", 4, [("pid", 1, 0)])
+        blob.record("task_list", 4, [("task", 1, 0)])
+        blob.record("attr", 4, [("whole", 1, 0)], union=True)
+        blob.enum("pid_type", [("PIDTYPE_PID", 0), ("PIDTYPE_MAX", 4)])
+        blob.enum64("wide", [("MOST", 1 << 32)])
+        blob.forward("declared")
+        blob.record("", 4, [("nameless", 1, 0)])
+        image = btf_image.parse(blob.data())
+        assert image is not None
+        return btf.Btf(image)
 
 
 def listed(search: str | None = None, host: Any = None, verbose: bool = False, **options: Any) -> list[str]:
@@ -138,7 +162,57 @@ def test_a_category_in_the_place_of_a_type() -> None:
     ("kprobe:no_such*", None), ("/bin/no_such", None),
 ])  # fmt: skip
 def test_hints_for_searches_that_find_nothing(search: str, hint: str | None) -> None:
-    assert search_hint(search, Config()) == hint
+    assert search_hint(search, Host(), Config()) == hint
+
+
+@pytest.mark.parametrize(("search", "expected"), [
+    ("struct *", ["struct path", "struct task", "struct task_list"]),
+    ("struct task*", ["struct task", "struct task_list"]),
+    ("struct   path", ["struct path"]),
+    ("union *", ["union attr"]),
+    ("enum *id*", ["enum pid_type", "enum wide"]),
+    ("struct path, enum wide,struct pa*", ["struct path", "enum wide"]),
+    ("struct attr", []), ("struct declared", []), ("enum nothing*", []),
+])  # fmt: skip
+def test_types(search: str, expected: list[str]) -> None:
+    assert listed(search, TypedHost()) == expected
+
+
+def test_types_as_they_are_defined() -> None:
+    path = ["struct path {", "\tint mnt;", "\tint dentry;", "};", ""]
+    assert listed("struct path", TypedHost(), verbose=True) == path
+    # Of three types of one name, two read the same.
+    tasks = ["struct task {", "\tint pid;", "};", "", "struct task {", "\tint flags;", "};", ""]
+    assert listed("struct task", TypedHost(), verbose=True) == tasks
+    assert listed("struct *a*h,struct tas*k", TypedHost(), verbose=True) == [*path, *tasks]
+    assert listed("enum pid_type", TypedHost(), verbose=True) == [
+        "enum pid_type {", "\tPIDTYPE_PID = 0,", "\tPIDTYPE_MAX = 4,", "};", "",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("search", "hint"), [
+    ("struct attr", "did you mean `union attr`?"),
+    ("enum path", "did you mean `struct path`?"),
+    ("struct tsk_list", "did you mean `struct task_list`?"),
+    ("struct zzzzzz", None), ("struct tsk_*", None), ("struct tsk,struct tsk_list", None),
+])  # fmt: skip
+def test_hints_for_types(search: str, hint: str | None) -> None:
+    assert search_hint(search, TypedHost(), Config()) == hint
+
+
+def test_what_is_no_search_for_types() -> None:
+    for search in ("", " ", "struct", "struct ", "structs a", "kprobe:struct a", "Struct a"):
+        assert type_search(search) is None
+    assert type_search(" struct\ttask *  ") == ("struct", "task *")
+
+
+def test_types_without_btf() -> None:
+    with pytest.raises(HostError) as caught:
+        listed("struct path", Host(types=False))
+    found = caught.value.diagnostics[0]
+    assert (found.code, found.text) == (
+        "E0226", "searches for `struct` need the kernel's type information (BTF), and this kernel has none",
+    )  # fmt: skip
 
 
 def test_a_damaged_file_does_not_end_a_wildcard(tmp_path: Path) -> None:

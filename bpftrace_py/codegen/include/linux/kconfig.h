@@ -75,6 +75,8 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 
 /* The compiler knows nothing of a number any more, and does not work it out anew behind a check that the verifier follows. */
 #define keep(n) asm volatile("" : "+r"(n))
+/* All that a program may have. Some verifiers (seen in 6.18) trip over a part that is used for the first time by a helper: EFAULT. */
+#define use_whole_stack() asm volatile("*(u64 *)(r10 - 512) = %0" ::"r"(0ULL) : "memory")
 #define barrier() asm volatile("" ::: "memory")
 
 /* Stores of some size are kept apart: the compiler would make one call of memset() of several, which BPF does not have. */
