@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bpftrace_py.runtime.child import descendants
 from tests.leftovers import Mark
-from tests.live import Session, command, run
+from tests.live import TIME_LIMIT, Session, command, run
 
 PROGRAM = 'BEGIN { printf("begin\\n"); @ = 1; } END { printf("end\\n"); }'
 # Detaching one probe of a process takes about a tenth of a second, so that a second signal finds it at work.
@@ -96,7 +97,7 @@ def test_a_second_signal_takes_the_command_along() -> None:
 
 def test_the_signal_is_passed_on_to_the_command(tmp_path: Path) -> None:
     script = tmp_path / "command"
-    script.write_text(f"#!/bin/sh\ntrap 'echo interrupted > {tmp_path}/out; exit' INT\necho ready\nwhile :; do sleep 0.1; done\n")
+    script.write_text(f"#!/bin/sh\ntrap 'echo interrupted > {tmp_path}/out; exit' INT\necho ready\nwhile :; do :; done\n")
     script.chmod(0o755)
     with Session("-q", "-c", str(script), "-e", "BEGIN { @ = 1; }") as session:
         session.wait_for("^ready$")
@@ -160,6 +161,9 @@ def test_what_a_command_of_c_has_started_is_ended_with_it() -> None:
     with Session(*words, env=mark.env) as session:
         session.wait_for("^began$")
         session.wait_attached()
+        deadline = time.monotonic() + TIME_LIMIT
+        while not any(Path(f"/proc/{pid}/comm").read_text() == "sleep\n" for pid in descendants(session.pid)):
+            assert time.monotonic() < deadline
         assert session.interrupt().status == 0
     mark.assert_nothing_left()
 
