@@ -130,9 +130,9 @@ class Generator:
         function.release()
 
     def _function_name(self, instance: ProbeInstance) -> str:
-        base = c_name(instance.targets[0].name if len(instance.targets) == 1 else instance.tree.attach_points[0].text)[
-            :80
-        ]
+        probe = instance.targets[0].name if len(instance.targets) == 1 else instance.tree.attach_points[0].text
+        # No two underscores: BCC attaches `kprobe__something` by itself.
+        base = c_name("_".join(filter(None, c_name(probe).split("_"))))[:80]
         name, n = base, self._function_names.get(base, 1)
         while name in self._function_names or name in RESERVED:
             n += 1

@@ -123,6 +123,8 @@ FOUND = {
     "index of an array on the stack": "BEGIN { $a = (uint8[8])(uint64)nsecs; print($a[rand]); }",
     "literal in one branch, string of a tuple in the other": 'kretprobe:vfs_read { $z = (1, "_?", comm, (38, "abc")); $z = (1, (((struct task_struct *)curtask)->signal->rlim[3].rlim_cur ? $z.1 : "some text"), str(1), ((15, "abcdefghi"))); @[1, retval] = numaid; }',
     "stack that a helper is the first to use": 'struct r0 { char m0[1]; int m1; int m2; long m3; }; BEGIN { $s = *(struct r0 *)gid; $s = (@b ? $s : *(struct r0 *)7); $s.m3 ? print(1) : print(1); @c[$s.m3 ? str(1) : comm, $s.m0, $s.m2, buf(comm)] = count(); @b++; }',
+    "functions whose names begin with underscores": "kprobe:__x64_sys_read, kretprobe:__x64_sys_read { @[probe] = count(); } kprobe:*x64_sys_getp* { @x++; }",
+    "kprobe with an early wildcard": "kprobe:*_x64_sys_getppid { @[func] = count(); }",
     "index of an array at an odd place": "struct r { char a; short m[3]; long b; } __attribute__((packed)); BEGIN { $s = *(struct r *)curtask; print($s.m[-cpu]); @a = $s; print(@a.m[cpu]); print(($s, 1).0.m[cpu]); }",
     "index of an array in a map": 'BEGIN { @a[1] = pton("127.0.0.1"); print(@a[1][rand % 5]); }',
     "index that the compiler knows to be small": "BEGIN { $t = 6 / @e; print(((uint8[8])(uint64)nsecs)[$t & 7]); @e = 1; }",

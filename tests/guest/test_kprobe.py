@@ -166,6 +166,13 @@ def test_unknown_function_is_refused():
     assert "Traceback" not in outcome.stderr
 
 
+def test_names_that_begin_with_underscores_and_wildcards():
+    """BCC would attach a C function named `kprobe__...` by itself."""
+    program = "kprobe:__x64_sys_getppid /pid == $1/ { @name = count(); } kprobe:*_x64_sys_getppid /pid == $1/ { @wildcard = count(); }"
+    outcome = trace(program, os.getppid, ME)
+    assert outcome.lines[-2:] == ["@name: 1", "@wildcard: 1"]
+
+
 def test_wildcard_without_a_match_is_refused():
     outcome = run_command("-e", "kprobe:no_function_of_this_name* { @ = count(); }")
     assert outcome.status == 1

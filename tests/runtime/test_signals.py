@@ -99,7 +99,8 @@ def test_the_signal_is_passed_on_to_the_command(tmp_path: Path) -> None:
     script = tmp_path / "command"
     script.write_text(f"#!/bin/sh\ntrap 'echo interrupted > {tmp_path}/out; exit' INT\necho ready\nwhile :; do :; done\n")
     script.chmod(0o755)
-    with Session("-q", "-c", str(script), "-e", "BEGIN { @ = 1; }") as session:
+    # In no terminal's foreground: that would send it to the command, too.
+    with Session(command(), "-q", "-c", str(script), "-e", "BEGIN { @ = 1; }", tool="setsid") as session:
         session.wait_for("^ready$")
         done = session.interrupt()
     assert (done.status, done.lines[-1]) == (0, "@: 1")

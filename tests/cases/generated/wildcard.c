@@ -12,7 +12,7 @@ inline_ void count_lost(u32 slot)
 }
 
 // tracepoint:syscalls:sys_enter_execve, tracepoint:syscalls:sys_enter_nanosleep, tracepoint:syscalls:sys_enter_openat, ... (4)
-int tracepoint_syscalls_sys_enter__(void *ctx)
+int tracepoint_syscalls_sys_enter(void *ctx)
 {
 	u64 key;
 	u64 first;
