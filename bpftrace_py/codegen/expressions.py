@@ -15,7 +15,7 @@ from bpftrace_py.codegen.context import ContextText
 from bpftrace_py.codegen.ctypes_text import is_memory, scalar
 from bpftrace_py.codegen.elements import ElementText
 from bpftrace_py.codegen.function import FunctionText
-from bpftrace_py.codegen.loops import LoopPlan
+from bpftrace_py.codegen.loops import SHORT, SHORT_WHEN_TOLD, LoopPlan
 from bpftrace_py.codegen.map_text import MapText
 from bpftrace_py.codegen.memory import MemoryText
 from bpftrace_py.codegen.operators import OperatorText
@@ -47,7 +47,7 @@ class ExpressionText:
         self.operators = OperatorText(self)
         self.elements = ElementText(self)
         self.variables: dict[str, str] = {}
-        self.loops = LoopPlan(instance.tree)
+        self.loops = LoopPlan(instance.tree, SHORT_WHEN_TOLD if generator.program.config.helper_errors else SHORT)
         self._comm_place = self._late = ""
         self._here: Span = instance.tree.span  # of what is being written
         self.late = False  # whether the record at hand may have a late string

@@ -23,6 +23,7 @@ INSTRUCTIONS = 350_000  # of the million that it looks at
 MOST_ROUNDS = 1_000_000
 MOST_ROUNDS_OF_EVENT = 20_000
 SHORT = 64  # rounds, of all loops around it together, that the verifier may follow one by one
+SHORT_WHEN_TOLD = 8  # the same where each failed read is told (-k): another branch for each of them
 SIMPLE = 4000  # the same, times the nodes of its body, of a loop that calls nothing
 
 # What the calls of our own routines and of the prelude's cost, in branches.
@@ -85,7 +86,8 @@ def cost_of(lines: list[str]) -> Cost:
 class LoopPlan:
     """The loops of one program: which are `short`, and the variables that loops change and the verifier must not follow."""
 
-    def __init__(self, tree: ast.Probe) -> None:
+    def __init__(self, tree: ast.Probe, longest_short: int = SHORT) -> None:
+        self._longest_short = longest_short
         self._counted: dict[int, int | None] = {}  # id of a `while` -> the rounds that it counts
         self._short: dict[int, str] = {}  # id of a loop -> the variable that it counts; "" for `unroll`
         self._find_short(tree.body, 1)
@@ -120,7 +122,7 @@ class LoopPlan:
 
     def _loop(self, node: ast.While | ast.Unroll, rounds: int | None, times: int) -> int:
         """How often the body of a loop runs, as far as the verifier follows it; the loop runs `times` times."""
-        if rounds is None or (rounds * times > SHORT and not _is_simple(node.body, rounds * times)):
+        if rounds is None or (rounds * times > self._longest_short and not _is_simple(node.body, rounds * times)):
             return times
         self._short[id(node)] = counter(node) if isinstance(node, ast.While) else ""
         return max(rounds, 1) * times

@@ -83,6 +83,13 @@ def test_an_event_has_fewer_rounds_than_begin():
     assert "scratch->rounds_left = 20000;" in unit.c_source
 
 
+@pytest.mark.parametrize(("told", "unfollowed"), [(0, False), (1, True), (2, True)])
+def test_reads_that_are_told_make_loops_longer_for_the_verifier(told: int, unfollowed: bool) -> None:
+    program = "BEGIN { $x = 1; unroll(9) { @[str(uptr(rand))] = count(); $x = rand; } print($x); }"
+    text = compile_source(Source(program), Config(helper_errors=told), FakeHost()).c_source
+    assert ("scratch->x = " in text) is unfollowed
+
+
 def test_a_long_unroll_is_a_loop():
     text = compiled('unroll(100) { printf("%d %s %s", rand, comm, str(0)); print((1, comm)); }').c_source
     assert "for (scratch->round = 0; scratch->round < 100; scratch->round++) {" in text
