@@ -168,7 +168,8 @@ def test_unknown_function_is_refused():
 
 def test_names_that_begin_with_underscores_and_wildcards():
     """BCC would attach a C function named `kprobe__...` by itself."""
-    program = "kprobe:__x64_sys_getpriority /pid == $1/ { @name = count(); } kprobe:*_x64_sys_getpriority /pid == $1/ { @wildcard = count(); }"
+    program = """kprobe:__x64_sys_getpriority /pid == $1/ { @name = count(); }
+        kprobe:*_x64_sys_getpriority /pid == $1/ { @wildcard = count(); }"""
     outcome = trace(program, lambda: os.getpriority(os.PRIO_PROCESS, 0), ME)
     assert outcome.lines[-2:] == ["@name: 1", "@wildcard: 1"]
 
