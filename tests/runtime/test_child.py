@@ -34,6 +34,12 @@ def state(pid: int) -> str:
         return ""
 
 
+def run_to_its_end(child: Child) -> None:
+    child.start()
+    assert select.select([child.pidfd], [], [], 20)[0]
+    assert child.ended
+
+
 def code(error: pytest.ExceptionInfo[HostError]) -> str:
     return error.value.diagnostics[0].code
 
@@ -47,9 +53,7 @@ def test_it_stands_at_its_first_instruction(tmp_path: Path) -> None:
         assert os.path.realpath("/bin/touch") in maps
         assert "libc.so" not in maps
         assert not (tmp_path / "made").exists()
-        child.start()
-        assert select.select([child.pidfd], [], [], 20)[0]
-        assert child.ended
+        run_to_its_end(child)
         assert (tmp_path / "made").exists()
     finally:
         child.close()
@@ -60,9 +64,8 @@ def test_it_may_stand_before_it_is_executed(tmp_path: Path) -> None:
     try:
         assert state(child.pid) == "t"
         assert os.readlink(f"/proc/{child.pid}/exe") == os.readlink("/proc/self/exe")
-        child.start()
-        assert select.select([child.pidfd], [], [], 20)[0]
-        assert child.ended
+        assert not (tmp_path / "made").exists()
+        run_to_its_end(child)
         assert (tmp_path / "made").exists()
     finally:
         child.close()
