@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bpftrace_py.progress import Progress
     from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
+    from bpftrace_py.runtime.compiler_process import CompilerProcess
     from bpftrace_py.runtime.loader import Loaded
     from bpftrace_py.runtime.ring_ahead import RingAhead
     from bpftrace_py.runtime.session import Session
@@ -309,7 +310,7 @@ class _Run:
         self._child = child
         self._process = process
         self._cache: Cache | None = None
-        self._warm = True  # until the script turns out to be new
+        self._compiler: CompilerProcess
         self._metrics: MetricsServer | None = None
 
     def run(self) -> int:
@@ -321,15 +322,25 @@ class _Run:
         return self._run()
 
     def _run(self) -> int:
-        from bpftrace_py.runtime.unit_cache import compile_cached
+        from bpftrace_py.runtime.compiler_process import CompilerProcess
 
         if not self._options.no_cache:
             from bpftrace_py.runtime.cache import Cache
 
             self._cache = Cache()
+        self._compiler = CompilerProcess()
+        try:
+            return self._compile_and_run()
+        finally:
+            self._compiler.close()
+
+    def _compile_and_run(self) -> int:
+        from bpftrace_py.runtime.unit_cache import compile_cached
+
         unit = compile_cached(
-            self._source, self._config, self._make_host, self._cache, _warnings_of(self._options), self._preload
-        )
+            self._source, self._config, self._make_host, self._cache, _warnings_of(self._options),
+            on_new=self._compiler.begin_loading, on_compiled=self._begin_compiling,
+        )  # fmt: skip
         if self._options.format_ in STACK_FORMATS:
             _check_stack_format(self._options, unit)
         if self._options.output is None:
@@ -349,15 +360,14 @@ class _Run:
 
         return LiveHost(self._config.btf_path)
 
-    def _preload(self) -> None:
-        from bpftrace_py.runtime.preload import preload
+    def _begin_compiling(self, unit: Unit) -> None:
+        from bpftrace_py.runtime.features import Features
+        from bpftrace_py.runtime.loader import first_form
 
-        self._warm = False
-        preload()
+        self._compiler.begin(first_form(unit, Features()).c_source, [program.function for program in unit.programs])
 
     def _begin_ring(self, unit: Unit) -> RingAhead | None:
-        """The ring buffer of a program that is in the cache; BCC makes that of any other."""
-        if not self._warm or unit.ring_bytes < RING_WORTH_IT:
+        if unit.ring_bytes < RING_WORTH_IT:
             return None
         from bpftrace_py.runtime.ring_ahead import RingAhead
 
@@ -371,6 +381,7 @@ class _Run:
         session = Session(
             unit, self._config, lambda texts: self._make_output(texts, output), child=self._child, process=self._process,
             cache=self._cache, warn=None if self._options.format_ == "json" else self._warn, ring=ring,
+            compiler=self._compiler,
         )  # fmt: skip
         self._running = session
         signals = Signals(session.stop, self._pass_on, session.abandon)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import Diagnostics
 from bpftrace_py.source import Source
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.host import Host

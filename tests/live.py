@@ -196,6 +196,14 @@ class Session:
             stream.close()
 
 
+def wait_until(condition: Callable[[], bool], limit: float = 30.0) -> None:
+    """Until `condition` holds. Fails if it does not in so many seconds."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.005)
+
+
 def run_command(*arguments: str, limit: float | None = None, **options: object) -> Outcome:
     """Run the whole command to its own end. The options are those of `Session`."""
     with Session(*arguments, **options) as session:  # type: ignore[arg-type]

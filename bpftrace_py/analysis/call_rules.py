@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py import messages
 from bpftrace_py.analysis.formats import check_format
 from bpftrace_py.analysis.wording import shown
@@ -42,6 +40,7 @@ from bpftrace_py.types import (
     integer,
 )
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.analysis.expression_types import ExpressionTypes
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py import messages
 from bpftrace_py.analysis.wording import counted
 from bpftrace_py.source import Source, Span
@@ -21,6 +19,7 @@ from bpftrace_py.types import (
     Type,
 )
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.analysis.expression_types import ExpressionTypes
     from bpftrace_py.output.printf import Conversion

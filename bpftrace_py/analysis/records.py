@@ -7,10 +7,10 @@ records too, under names that no script can write.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from bpftrace_py.types import VOID, Field, IntegerType, RecordType, Type
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.host import Host, KernelTypes, UserTypes
     from bpftrace_py.ktypes.c_declarations import Declarations

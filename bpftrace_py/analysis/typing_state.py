@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.analysis.merge import key_type, merge, stored_type
@@ -22,6 +21,7 @@ from bpftrace_py.types import (
     VoidType,
 )
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from typing import TypeGuard
 

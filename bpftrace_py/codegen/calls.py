@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py import messages
 from bpftrace_py.codegen.values import Bytes, Number, Value
 from bpftrace_py.output import late_strings
@@ -19,6 +17,7 @@ from bpftrace_py.types import (
     Type,
 )
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.codegen.ctypes_text import is_memory, scalar
 from bpftrace_py.codegen.values import Bytes, Number, Value, literal
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import UINT64, ArrayType, Field, PointerType, RecordType, TupleType, Type
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
 

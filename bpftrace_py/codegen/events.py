@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.ctypes_text import is_memory
@@ -17,6 +16,7 @@ from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.visitor import walk
 from bpftrace_py.types import IntegerType, Type, integer
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
 

@@ -6,8 +6,6 @@ before it. `store()` writes an expression straight to where it is wanted (an eve
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.analysis.program import ProbeInstance
 from bpftrace_py.codegen import unit
 from bpftrace_py.codegen.calls import CallText
@@ -26,6 +24,7 @@ from bpftrace_py.syntax import ast
 from bpftrace_py.syntax.visitor import walk
 from bpftrace_py.types import INT64, UINT64, ArrayType, IntegerType, StringType, TupleType, Type
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.generate import Generator
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import Literal
 
 from bpftrace_py.analysis.program import ProbeInstance, TypedProgram
 from bpftrace_py.codegen import unit
@@ -23,6 +22,10 @@ from bpftrace_py.host import Host
 from bpftrace_py.source import Span
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import UINT64, UNKNOWN, ArrayType, Field, PointerType, RecordType, StackType, TupleType, Type
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Literal
 
 PREEMPTIBLE = frozenset(
     ("uprobe", "uretprobe", "usdt", "kfunc", "kretfunc")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.codegen.ctypes_text import AggregateSlot, has_padding, is_memory, scalar
 from bpftrace_py.codegen.maps import bpf_key, bucket_count, key_struct, member_name
 from bpftrace_py.codegen.memory import INLINE_LIMIT
@@ -26,6 +24,7 @@ from bpftrace_py.types import (
     Type,
 )
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
 

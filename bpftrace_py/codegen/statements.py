@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.codegen import loops
 from bpftrace_py.codegen.events import EventText
 from bpftrace_py.codegen.loops import Cost
@@ -11,6 +9,7 @@ from bpftrace_py.language import functions
 from bpftrace_py.syntax import ast
 from bpftrace_py.types import INT64, UINT32, AggregateType, PointerType
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
 

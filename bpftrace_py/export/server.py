@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import BpftraceError, host_error
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 

@@ -13,7 +13,6 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bpftrace_py import messages
 from bpftrace_py.config import Config
@@ -26,6 +25,7 @@ from bpftrace_py.source import NOWHERE, Span
 from bpftrace_py.syntax.ast import CDeclaration
 from bpftrace_py.types import Field, RecordType, Type
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from clang.cindex import Index, TranslationUnit
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import Any
 
 from clang.cindex import Cursor, CursorKind, TranslationUnit, TypeKind, conf
 
@@ -21,6 +20,10 @@ from bpftrace_py.types import (
     StringType,
     Type,
 )
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
 
 _MAX_DEPTH = 64
 _SIGNED = frozenset(

@@ -7,8 +7,6 @@ have records of that name; where the file has several of one name, those met aft
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.host import Leaf, UserParameter
 from bpftrace_py.ktypes.bitfields import bitfield
 from bpftrace_py.symbols.dwarf import DebugInformation, guarded, origin, referenced
@@ -25,6 +23,7 @@ from bpftrace_py.types import (
     Type,
 )
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
 

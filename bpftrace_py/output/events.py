@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from bpftrace_py import types
 from bpftrace_py.codegen import unit
@@ -13,6 +12,10 @@ from bpftrace_py.output.maps import Element, map_text
 from bpftrace_py.output.printf import Formatter, compile_format
 from bpftrace_py.output.values import Texts, Value, encode, plain
 from bpftrace_py.results import Event, map_value
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _decode(text: bytes) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from bpftrace_py import types
 from bpftrace_py.codegen.unit import ScriptMap
@@ -19,6 +18,7 @@ from bpftrace_py.output.values import Value, average, divide
 from bpftrace_py.record import names_of
 from bpftrace_py.types import HISTOGRAMS, HistType, LhistType, Type
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.runtime.totals import Totals
 

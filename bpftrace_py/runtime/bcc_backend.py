@@ -3,22 +3,27 @@ something has to be compiled: it brings LLVM into the process."""
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import ctypes
 import fcntl
 import os
+import re
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import host_error
-from bpftrace_py.runtime import kallsyms_scan, refused
+from bpftrace_py.postponed import postponed
+from bpftrace_py.runtime import kallsyms_scan
 from bpftrace_py.runtime.image import Code, Image, MapSpec, unlink
 from bpftrace_py.runtime.kernel import MAP_TYPE_RINGBUF
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
 
 # Its include/linux/kconfig.h is the first file that BCC's clang reads: our prelude.
 HEADERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "codegen")
@@ -30,19 +35,10 @@ FLAGS = ("-D__BPF_HELPERS_H", "-D_UAPI__LINUX_BPF_H__", "-g0", "-fwrapv", "-Xcla
 _SYSTEM_BINDINGS = "/usr/lib/python3/dist-packages/bcc"
 # BCC attaches functions with such names by itself as soon as they are compiled.
 _AUTOLOADED = ("kprobe__", "kretprobe__", "tracepoint__", "raw_tracepoint__", "kfunc__", "kretfunc__", "lsm__")
-_compiling = threading.Lock()  # the environment, the working directory and fds 1 and 2 belong to the whole process
+_compiling = _thread.allocate_lock()  # the environment, the working directory and fds 1 and 2 belong to the whole process
 
 
-class Compiled:
-    """`image`, with a file descriptor for each of `image.maps` (BCC has created them), and what clang printed."""
-
-    __slots__ = ("image", "map_fds", "log")
-
-    def __init__(self, image: Image, map_fds: tuple[int, ...], log: str) -> None:
-        self.image, self.map_fds, self.log = image, map_fds, log
-
-
-def _bindings() -> ModuleType:
+def bindings() -> ModuleType:
     """The module `bcc`. Raises `HostError` if it is not there, not BCC, or not usable."""
     from importlib.util import find_spec
 
@@ -62,7 +58,8 @@ def _bindings() -> ModuleType:
             messages.BCC_WRONG_PACKAGE, path=directory, hint="pip uninstall bcc; apt-get install python3-bpfcc"
         )
     try:
-        import bcc
+        with postponed("json", "platform", "traceback"):  # for its tables and its own messages
+            import bcc
     except (
         ImportError,
         OSError,
@@ -75,27 +72,43 @@ def _bindings() -> ModuleType:
     return module
 
 
-def compile_image(c_source: str, functions: Sequence[str], extra_flags: Sequence[str] = ()) -> Compiled:
-    """Compile a unit's C and take out the bytecode of `functions`.
+def compile_image(c_source: str, functions: Sequence[str]) -> tuple[Image, str]:
+    """Compile a unit's C and take out the bytecode of `functions`. The second result is what clang has printed.
 
     Raises `HostError` if BCC cannot be used or a map cannot be created, `InternalError` if clang refuses the text.
     """
     for function in functions:
         assert not function.startswith(_AUTOLOADED), f"BCC would attach {function} by itself"
-    bcc = _bindings()
+    bcc = bindings()
     with _compiling:
         output = _Output()
         try:
             with output.captured(), output.told_at_exit(c_source), _headers(), kallsyms_scan.avoided():
-                module = bcc.BPF(text=c_source.encode(), cflags=[*FLAGS, *extra_flags])
+                module = bcc.BPF(text=c_source.encode(), cflags=[*FLAGS, *_used(c_source)])
         except Exception as error:
+            from bpftrace_py.runtime import refused
+
             raise refused.by_clang(c_source, output.text or str(error)) from error
         try:
-            image, map_fds = _extract(bcc.lib, module.module, functions)
+            image = _extract(bcc.lib, module.module, functions, _entries(c_source))
         finally:
             atexit.unregister(module.cleanup)
             module.cleanup()
-    return Compiled(image, map_fds, output.text)
+    return image, output.text
+
+
+def _used(c_source: str) -> list[str]:
+    """The flags that make the prelude define those of its functions that the text calls."""
+    with open(os.path.join(HEADERS, "include/linux/kconfig.h"), encoding="ascii") as file:
+        optional = dict.fromkeys(re.findall(r"\bUSES_(\w+)", file.read()))
+    return [f"-DUSES_{name}" for name in optional if re.search(rf"\b{name}\(", c_source)]
+
+
+def _entries(c_source: str) -> dict[str, int]:
+    """How much room each map is to have, by its name in the text. BCC is given tables that have none (see the prelude)."""
+    tables = re.findall(r"^(?:TABLE|RING)\(\d+, (?:.*, )?(\w+), (\d+)\);", c_source, re.MULTILINE)
+    tables += re.findall(r"^TABLE_FLAGS\(\d+, .*, (\w+), (\d+), \d+\);", c_source, re.MULTILINE)
+    return {name: int(entries) for name, entries in tables}
 
 
 @contextmanager
@@ -128,6 +141,8 @@ class _Output:
         def tell(_: object) -> None:
             if ended:
                 return
+            from bpftrace_py.runtime import refused
+
             log = os.pread(self._sink, 1 << 20, 0).decode(errors="replace")
             for fd, copy in self._saved:
                 os.dup2(copy, fd)
@@ -177,8 +192,8 @@ def _flush(libc: ctypes.CDLL) -> None:
     libc.fflush(None)
 
 
-def _extract(lib: Any, module: int, functions: Sequence[str]) -> tuple[Image, tuple[int, ...]]:
-    """Bytecode and maps of a BCC module, and copies of the maps' file descriptors."""
+def _extract(lib: Any, module: int, functions: Sequence[str], entries: dict[str, int]) -> Image:
+    """Bytecode and maps of a BCC module."""
     # The bindings do not declare these: without it the module's address would be cut to an int.
     for function, result in (
         (lib.bpf_table_name, ctypes.c_char_p),
@@ -187,26 +202,19 @@ def _extract(lib: Any, module: int, functions: Sequence[str]) -> tuple[Image, tu
         (lib.bpf_table_fd_id, ctypes.c_int),
     ):
         function.restype, function.argtypes = result, [ctypes.c_void_p, ctypes.c_size_t]
-    maps, index_by_fd, fds = [], {}, []
+    maps, index_by_fd = [], {}
     for index in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
         kind = lib.bpf_table_type_id(module, index)
         sizes = (0, 0)  # BCC's declaration of a ring buffer has a key and a leaf; the map has none
         if kind != MAP_TYPE_RINGBUF:
             sizes = lib.bpf_table_key_size_id(module, index), lib.bpf_table_leaf_size_id(module, index)
-        fd = lib.bpf_table_fd_id(module, index)
-        index_by_fd[fd] = index
-        fds.append(fd)
-        maps.append(
-            MapSpec(
-                lib.bpf_table_name(module, index).decode(), kind, *sizes,
-                lib.bpf_table_max_entries_id(module, index), lib.bpf_table_flags_id(module, index),
-            )
-        )  # fmt: skip
+        index_by_fd[lib.bpf_table_fd_id(module, index)] = index
+        name = lib.bpf_table_name(module, index).decode()
+        maps.append(MapSpec(name, kind, *sizes, entries[name], lib.bpf_table_flags_id(module, index)))
     programs: dict[str, Code] = {}
     for function in functions:
         start = lib.bpf_function_start(module, function.encode())
         assert start, f"the C text has no function {function}"
         code = ctypes.string_at(start, lib.bpf_function_size(module, function.encode()))
         programs[function] = unlink(code, index_by_fd)
-    image = Image(tuple(maps), programs, ctypes.string_at(lib.bpf_module_license(module)))
-    return image, tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in fds)
+    return Image(tuple(maps), programs, ctypes.string_at(lib.bpf_module_license(module)))

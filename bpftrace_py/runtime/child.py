@@ -14,10 +14,13 @@ import shlex
 import signal
 import time
 from contextlib import suppress
-from typing import NoReturn
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import HostError, host_error, reason_of
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _PTRACE_TRACEME, _PTRACE_CONT, _PTRACE_DETACH, _PTRACE_SETOPTIONS = 0, 7, 17, 0x4200
 _PTRACE_O_EXITKILL = 1 << 20

@@ -9,12 +9,17 @@ keeps every capability: SECBIT_NO_SETUID_FIXUP parts the two. If anything of thi
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bpftrace_py.runtime import kernel
+
+TYPE_CHECKING = False  # but for type checkers
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 1, 2, 3, 4
 _PR_GET_SECUREBITS, _PR_SET_SECUREBITS = 27, 28

@@ -22,6 +22,7 @@ TYPE_CHECKING = False  # but for type checkers: a warm start has no time to impo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bpftrace_py.runtime.compiler_process import CompilerProcess
     from bpftrace_py.runtime.ring_ahead import RingAhead
 
 PROGRAM_TYPES = {
@@ -100,38 +101,58 @@ class Loaded:
         self.close()
 
 
+class _Tools:
+    """What a unit is loaded with. See `load`."""
+
+    __slots__ = ("features", "cache", "log_size", "ring", "compiler")
+
+    def __init__(
+        self, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None, compiler: CompilerProcess | None
+    ) -> None:
+        self.features, self.cache, self.log_size = features, cache, log_size
+        self.ring, self.compiler = ring, compiler
+
+
 def load(
-    unit: Unit, features: Features, *, cache: Cache | None = None, log_size: int = 1 << 24, ring: RingAhead | None = None
-) -> Loaded:
+    unit: Unit, features: Features, *, cache: Cache | None = None, log_size: int = 1 << 24, ring: RingAhead | None = None,
+    compiler: CompilerProcess | None = None,
+) -> Loaded:  # fmt: skip
     """Compile a unit (or take it from `cache`), create its maps and load every program in the ways it will be attached.
 
-    A unit from the cache gets `ring` for its ring buffer, which stays the caller's to close if it does not fit.
+    `compiler` compiles, this process if there is none. `ring` becomes the ring buffer; it stays the caller's to close if it
+    does not fit.
     Where the verifier gives up on the script's loops, they get fewer rounds (`Loaded.unit` tells) and it is asked again;
     where it does not let the program look into the task_struct, `comm` is read by a helper.
     Raises `HostError` where this machine or user cannot, or the program is more than the verifier follows, `InternalError`
     where clang or the verifier refuses what we made.
     """
+    tools = _Tools(features, cache, log_size, ring, compiler)
     if unit.task_comm is not None:
         try:
-            return _load_with_loops(unit.with_task_comm(), features, cache, log_size, ring)
+            return _load_with_loops(unit.with_task_comm(), tools)
         except BpftraceError as error:
             if not isinstance(error.__cause__, kernel.LoadError):
                 raise
-    return _load_with_loops(unit, features, cache, log_size, ring)
+    return _load_with_loops(unit, tools)
 
 
-def _load_with_loops(
-    unit: Unit, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None
-) -> Loaded:
-    if unit.bounded_loops and features.may_goto:
+def first_form(unit: Unit, features: Features) -> Unit:
+    """The form of a unit that `load` will try first."""
+    if unit.task_comm is not None:
+        unit = unit.with_task_comm()
+    return unit.with_kernel_loops() if unit.bounded_loops and features.may_goto else unit
+
+
+def _load_with_loops(unit: Unit, tools: _Tools) -> Loaded:
+    if unit.bounded_loops and tools.features.may_goto:
         try:
-            return _load(unit.with_kernel_loops(), features, cache, log_size, ring)
+            return _load(unit.with_kernel_loops(), tools)
         except BpftraceError as error:
             if not isinstance(error.__cause__, kernel.LoadError):
                 raise
     while True:
         try:
-            return _load(unit, features, cache, log_size, ring)
+            return _load(unit, tools)
         except BpftraceError as error:
             cause = error.__cause__
             shorter = unit.with_shorter_loops()
@@ -140,42 +161,47 @@ def _load_with_loops(
             unit = shorter
 
 
-def _load(unit: Unit, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None) -> Loaded:
+def _load(unit: Unit, tools: _Tools) -> Loaded:
     try:
-        return _load_once(unit, features, cache, log_size, ring)
+        return _load_once(unit, tools)
     except BpftraceError as error:
         # EFAULT is the verifier's word for a mistake of its own. The one that is known is avoided by the other form.
         if not isinstance(error.__cause__, kernel.LoadError) or error.__cause__.errno != errno.EFAULT:
             raise
-    return _load_once(unit.with_whole_stack(), features, cache, log_size, ring)
+    return _load_once(unit.with_whole_stack(), tools)
 
 
-def _load_once(unit: Unit, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None) -> Loaded:
+def _load_once(unit: Unit, tools: _Tools) -> Loaded:
     started = time.perf_counter()
     functions = [program.function for program in unit.programs]
-    key = image_key(unit.c_source, _HEADERS, functions) if cache is not None else ""
+    cache, key = tools.cache, ""
+    if cache is not None:
+        key = image_key(unit.c_source, _HEADERS, functions)
     image = cache.load_image(key) if cache is not None else None
     from_cache, output = image is not None, ""
     if image is None:
-        from bpftrace_py.runtime import bcc_backend
-
-        compiled = bcc_backend.compile_image(unit.c_source, functions)
-        image, map_fds, output = compiled.image, compiled.map_fds, compiled.log
+        image, output = _compile(unit.c_source, functions, tools.compiler)
         if cache is not None:
             cache.store_image(key, image)
-    else:
-        map_fds = _create_maps(image, ring)
     compiled_at = time.perf_counter()
-    loaded = Loaded(unit, image, map_fds, features, log_size)
+    loaded = Loaded(unit, image, _create_maps(image, tools.ring), tools.features, tools.log_size)
     try:
         loaded.from_cache, loaded.compiler_output = from_cache, output
-        loaded.links = plan(unit, features)
+        loaded.links = plan(unit, tools.features)
         _load_programs(loaded)
     except BaseException:
         loaded.close()
         raise
     loaded.times = {"compile": compiled_at - started, "load": time.perf_counter() - compiled_at}
     return loaded
+
+
+def _compile(c_source: str, functions: list[str], compiler: CompilerProcess | None) -> tuple[Image, str]:
+    if compiler is not None:
+        return compiler.compile(c_source, functions)
+    from bpftrace_py.runtime import bcc_backend
+
+    return bcc_backend.compile_image(c_source, functions)
 
 
 def _create_maps(image: Image, ring: RingAhead | None) -> tuple[int, ...]:

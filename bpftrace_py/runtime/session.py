@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bpftrace_py.config import Config
     from bpftrace_py.runtime.cache import Cache
     from bpftrace_py.runtime.child import Child
+    from bpftrace_py.runtime.compiler_process import CompilerProcess
     from bpftrace_py.runtime.handover import Handover
     from bpftrace_py.runtime.ring_ahead import RingAhead
     from bpftrace_py.runtime.totals import Totals
@@ -84,13 +85,14 @@ class Session:
     `make_output` is given what prints the unit's values. `child` is the command of -c, `process` a pidfd of the process
     of -p: the session ends with them. With `emit`, `printf` events go there as `(action, values)` and not to the output.
     `warn` is told what is worth a warning while it runs; the default prints it to the output. `ring` may have been begun for
-    the unit's events.
+    the unit's events, and `compiler` with its C; it stays the caller's to close.
     """
 
     def __init__(
         self, unit: units.Unit, config: Config, make_output: MakeOutput, *, child: Child | None = None,
         process: int | None = None, cache: Cache | None = None, emit: Emit | None = None,
         warn: Callable[[Diagnostic], None] | None = None, ring: RingAhead | None = None,
+        compiler: CompilerProcess | None = None,
     ) -> None:  # fmt: skip
         self.unit = unit
         self.config = config
@@ -102,6 +104,7 @@ class Session:
         self._process = process
         self._cache = cache
         self._ring = ring
+        self._compiler = compiler
         self._emit = emit
         self._warn_to = warn
         self._shell_commands = plan_systems(unit.actions)
@@ -123,8 +126,13 @@ class Session:
             from bpftrace_py.runtime.refused import not_permitted
 
             raise not_permitted()
-        self.loaded = load(self.unit, self.features, cache=self._cache, log_size=self.config.log_size, ring=self._ring)
+        self.loaded = load(
+            self.unit, self.features, cache=self._cache, log_size=self.config.log_size, ring=self._ring,
+            compiler=self._compiler,
+        )  # fmt: skip
         self._closers.append(self.loaded.close)
+        if self._compiler is not None:
+            self._compiler.dismiss()
         self._make_parts()
         if not quiet:
             self.output.attached(self.unit.probe_count)
@@ -199,10 +207,18 @@ class Session:
             loop.watch(self._child.pidfd, lambda: self.stop.set("command"))
         if self._process is not None:
             loop.watch(self._process, lambda: self.stop.set("process"))
+        if self._compiler is not None and (ended := self._compiler.ended_fd) is not None:
+            loop.watch(ended, lambda: self._compiler_ended(loop, ended))
         writer_fd = self.output.writer.fd
         if _is_pipe(writer_fd):  # a pipe without a reader has an error pending
             loop.watch(writer_fd, self._output_closed, 0)
         return loop
+
+    def _compiler_ended(self, loop: EventLoop, fd: int) -> None:
+        """What has ended is not to be seen among the processes for as long as we run."""
+        assert self._compiler is not None
+        loop.unwatch(fd)
+        self._compiler.close()
 
     def _watch_cpus(self) -> None:
         from bpftrace_py.runtime.cpus import CpuWatch

@@ -47,11 +47,12 @@ class Unbelievable(Exception):
 def compile_cached(
     source: Source, config: Config, make_host: Callable[[], Host], cache: Cache | None,
     on_warning: Callable[[Diagnostics], None] | None = None, on_new: Callable[[], None] | None = None,
+    on_compiled: Callable[[units.Unit], None] | None = None,
 ) -> units.Unit:  # fmt: skip
     """The unit of a script, from `cache` if it is there and still true. Raises `CompileError`.
 
     `make_host` is called if the script has to be compiled, and `on_new` before that if it never was, so that there is no
-    image of it, either.
+    image of it, either; `on_compiled` with the unit of such a script, before it is kept.
     """
     key = "" if cache is None else _key(source, config)
     found = cache.load(key) if cache is not None and key else None
@@ -66,6 +67,8 @@ def compile_cached(
 
     witness = _Witness(make_host())
     unit = compile_source(source, config, witness, on_warning=on_warning)
+    if found is None and on_compiled is not None:
+        on_compiled(unit)
     if cache is not None and key:
         kept = not unit.warnings and witness.lasting and _lasting(unit) and "#" not in source.text
         cache.store(key, _encode(unit) if kept else _NOT_KEPT)

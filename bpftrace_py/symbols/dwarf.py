@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from elftools.common.exceptions import DWARFError
 from elftools.dwarf.dwarfinfo import DWARFInfo
@@ -21,6 +20,7 @@ from elftools.elf.sections import Section as PlainSection
 from bpftrace_py.symbols.elf_structure import ERRORS, PlainFile
 from bpftrace_py.symbols.file_reader import ElfError, FileReader
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
     from elftools.dwarf.die import DIE

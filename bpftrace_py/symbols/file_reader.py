@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import os
 import stat
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _ASSIGNMENTS = {"ASSIGN", "ASSIGN_COMPOUND"}
 _PREFIX_OPERATORS = {"-", "!", "~", "*", "INCREMENT", "DECREMENT"}

@@ -9,8 +9,6 @@ behind the broken statement) or `SYNC_BLOCK` (at the top level: before the block
 
 from __future__ import annotations
 
-from typing import Any
-
 from bpftrace_py.source import Span
 from bpftrace_py.syntax.ast import (
     ArrayAccess,
@@ -44,6 +42,10 @@ from bpftrace_py.syntax.ast import (
     Variable,
     While,
 )
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import Any
 
 # The lexer also has JUNK and RECORD, which no rule takes: they are errors where they are left.
 tokens = (

@@ -8,20 +8,23 @@ is lexed first and the parser may look as far ahead as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from ply import lex
-
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import Diagnostics
+from bpftrace_py.postponed import postponed
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax.ast import CDeclaration
 from bpftrace_py.syntax.literals import parse_integer, unescape
 from bpftrace_py.syntax.top_level import DECLARATION_WORDS, scan_attach_point, scan_declaration, skip_blanks
 
+with postponed("inspect"):  # which PLY asks about mistakes in a grammar only; it takes as long as half of the compiler
+    from ply import lex
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeVar
+
+    _Rule = TypeVar("_Rule", bound=Callable[[Any], Any])
 
     class Token(Protocol):
         """What PLY's lexer gives, with the offset after its last character added, and `text` if it comes of a macro."""
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
         end: int
         text: str
 
-
-_Rule = TypeVar("_Rule", bound=Callable[[Any], Any])
 
 MAX_NESTING = 200
 """How deep brackets, blocks and the syntax tree may be. Passes over the tree recurse, most with up to three Python frames

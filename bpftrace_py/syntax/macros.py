@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from bpftrace_py.diagnostics import Diagnostics
 from bpftrace_py.source import Source
 from bpftrace_py.syntax.ast import CDeclaration
 from bpftrace_py.syntax.lexer import tokenize
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.syntax.lexer import Token
 

@@ -7,13 +7,11 @@ are made in memory. What the user is told about a syntax error, and where the pa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
-from ply import yacc
 
 from bpftrace_py import messages
 from bpftrace_py.diagnostics import Diagnostics, Note
 from bpftrace_py.language.builtins import BUILTINS
+from bpftrace_py.postponed import postponed
 from bpftrace_py.source import Source, Span
 from bpftrace_py.syntax import ast, grammar
 from bpftrace_py.syntax.expectations import describe, shift, valid_tokens
@@ -22,7 +20,13 @@ from bpftrace_py.syntax.macros import expand_macros
 from bpftrace_py.syntax.type_names import mark_types
 from bpftrace_py.syntax.visitor import children
 
+with postponed("inspect"):
+    from ply import yacc
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpftrace_py.syntax.lexer import Token
 
 _MAX_TYPE = 32  # pointers and dimensions of a type

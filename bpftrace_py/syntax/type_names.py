@@ -5,11 +5,10 @@ The grammar sees one `TYPE` token for a whole type, and `TYPE_OPEN` for the pare
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpftrace_py.source import Span
 from bpftrace_py.syntax.ast import TypeName
 
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
     from bpftrace_py.syntax.lexer import Token
 

@@ -20,6 +20,7 @@ from bpftrace_py.codegen.unit import Attachment, PerfEvent, RawTracepoint, Timer
 from bpftrace_py.runtime import kernel
 from bpftrace_py.runtime.attach import attach
 from bpftrace_py.runtime.features import Features
+from tests.live import wait_until
 from tests.runtime.small_units import FEATURES, LIBC, loaded, program, unit
 
 # Slot: the cookie, if there is one. Only events of the process or parent whose pid is in slot 15 count, if it is not 0.
@@ -48,13 +49,6 @@ def hits(result) -> list[int]:
 
 def only_this_process(result) -> None:
     kernel.map_update(result.map_fd("hits"), struct.pack("=I", 15), struct.pack("=Q", os.getpid()))
-
-
-def wait_until(condition, limit: float = 30.0) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 def links_left() -> set[str]:

@@ -9,21 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bpftrace_py.diagnostics import HostError
 from bpftrace_py.runtime.child import Child, open_process, probes_look_into
-
-
-def wait_until(condition: Callable[[], bool], limit: float = 20) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "the time limit passed"
-        time.sleep(0.01)
+from tests.live import wait_until
 
 
 def state(pid: int) -> str:

@@ -22,7 +22,7 @@ from bpftrace_py.output.base import Writer
 from bpftrace_py.output.text import TextOutput
 from bpftrace_py.output.values import Texts
 from bpftrace_py.runtime import kernel
-from bpftrace_py.runtime.bcc_backend import Compiled, compile_image
+from bpftrace_py.runtime.bcc_backend import compile_image
 from bpftrace_py.runtime.decoder import Decoder
 from bpftrace_py.runtime.ring_buffer import Consumer, LibbpfRing, MappedRing, Poller, open_ring_buffer
 
@@ -112,15 +112,18 @@ class Programs:
     """The compiled programs and their maps."""
 
     def __init__(self) -> None:
-        self.compiled: Compiled = compile_image(SOURCE, ["mixed", "one", "reads"])
-        self.fds = {m.name: fd for m, fd in zip(self.compiled.image.maps, self.compiled.map_fds, strict=True)}
+        self.image, _ = compile_image(SOURCE, ["mixed", "one", "reads"])
+        self.map_fds = tuple(
+            kernel.map_create(m.kind, m.key_size, m.value_size, m.max_entries, m.flags, m.name) for m in self.image.maps
+        )
+        self.fds = {m.name: fd for m, fd in zip(self.image.maps, self.map_fds, strict=True)}
         self.programs: dict[str, int] = {}
 
     def load(self, name: str, kind: int = kernel.PROG_TYPE_RAW_TRACEPOINT) -> int:
-        image = self.compiled.image
+        image = self.image
         if name not in self.programs:
             self.programs[name] = kernel.prog_load(
-                kind, image.programs[name].linked(self.compiled.map_fds), image.license, name
+                kind, image.programs[name].linked(self.map_fds), image.license, name
             )
         return self.programs[name]
 
@@ -133,7 +136,7 @@ class Programs:
         kernel.map_update(self.fds["want"], bytes(4), (1).to_bytes(8, "little"))
 
     def close(self) -> None:
-        for fd in (*self.programs.values(), *self.compiled.map_fds):
+        for fd in (*self.programs.values(), *self.map_fds):
             os.close(fd)
 
 

@@ -21,49 +21,55 @@ typedef unsigned long long u64;
 #define inline_ static inline __attribute__((always_inline, unused))
 #define aligned8 __attribute__((aligned(8)))
 
-/* --- helpers, by their number in the kernel's interface */
+/*
+ * --- helpers, by their number in the kernel's interface. Macros, since BCC has clang read this text three times: what a program
+ * does not use is not even parsed then.
+ */
 
-static void *(*map_lookup)(void *map, const void *key) = (void *)1;
-static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
-static long (*map_delete)(void *map, const void *key) = (void *)3;
-static u64 (*ktime_ns)(void) = (void *)5;
-static u32 (*random_u32)(void) = (void *)7;
-static u32 (*cpu_id)(void) = (void *)8;
-static u64 (*pid_tgid)(void) = (void *)14;
-static u64 (*uid_gid)(void) = (void *)15;
-static long (*current_comm)(void *to, u32 size) = (void *)16;
-static long (*stack_id)(void *ctx, void *map, u64 flags) = (void *)27;
-static u64 (*current_task)(void) = (void *)35;
-static u32 (*numa_node_id)(void) = (void *)42;
-static long (*override_return)(void *ctx, u64 value) = (void *)58;
-static long (*get_stack)(void *ctx, void *to, u32 size, u64 flags) = (void *)67;
-static u64 (*current_cgroup_id)(void) = (void *)80;
-static long (*send_signal)(u32 signal) = (void *)109;
-static long (*read_user)(void *to, u32 size, const void *from) = (void *)112;
-static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
-static long (*read_user_str)(void *to, u32 size, const void *from) = (void *)114;
-static long (*read_kernel_str)(void *to, u32 size, const void *from) = (void *)115;
-static u64 (*boot_ns)(void) = (void *)125;
-static void *(*ring_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
-static void (*ring_submit)(void *record, u64 flags) = (void *)132;
-static long (*path_of)(void *path, char *to, u32 size) = (void *)147;
-static const char *(*current_task_btf)(void) = (void *)158;
-static u64 (*function_ip)(void *ctx) = (void *)173;
-static u64 (*attach_cookie)(void *ctx) = (void *)174;
+#define map_lookup(map, key) ((void *(*)(void *, const void *))1)(map, key)
+#define map_update(map, key, value, flags) ((long (*)(void *, const void *, const void *, u64))2)(map, key, value, flags)
+#define map_delete(map, key) ((long (*)(void *, const void *))3)(map, key)
+#define ktime_ns() ((u64 (*)(void))5)()
+#define random_u32() ((u32 (*)(void))7)()
+#define cpu_id() ((u32 (*)(void))8)()
+#define pid_tgid() ((u64 (*)(void))14)()
+#define uid_gid() ((u64 (*)(void))15)()
+#define current_comm(to, size) ((long (*)(void *, u32))16)(to, size)
+#define stack_id(ctx, map, flags) ((long (*)(void *, void *, u64))27)(ctx, map, flags)
+#define current_task() ((u64 (*)(void))35)()
+#define numa_node_id() ((u32 (*)(void))42)()
+#define override_return(ctx, value) ((long (*)(void *, u64))58)(ctx, value)
+#define get_stack(ctx, to, size, flags) ((long (*)(void *, void *, u32, u64))67)(ctx, to, size, flags)
+#define current_cgroup_id() ((u64 (*)(void))80)()
+#define send_signal(signal) ((long (*)(u32))109)(signal)
+#define read_user(to, size, from) ((long (*)(void *, u32, const void *))112)(to, size, from)
+#define read_kernel(to, size, from) ((long (*)(void *, u32, const void *))113)(to, size, from)
+#define read_user_str(to, size, from) ((long (*)(void *, u32, const void *))114)(to, size, from)
+#define read_kernel_str(to, size, from) ((long (*)(void *, u32, const void *))115)(to, size, from)
+#define boot_ns() ((u64 (*)(void))125)()
+#define ring_reserve(ring, size, flags) ((void *(*)(void *, u64, u64))131)(ring, size, flags)
+#define ring_submit(record, flags) ((void (*)(void *, u64))132)(record, flags)
+#define path_of(path, to, size) ((long (*)(void *, char *, u32))147)(path, to, size)
+#define current_task_btf() ((const char *(*)(void))158)()
+#define function_ip(ctx) ((u64 (*)(void *))173)(ctx)
+#define attach_cookie(ctx) ((u64 (*)(void *))174)(ctx)
 
-/* --- maps. `n` counts the tables of a program from 1: BCC gives them the file descriptors -1, -2, ... until they exist. */
+/*
+ * --- maps. `n` counts the tables of a program from 1: BCC gives them the file descriptors -1, -2, ... until they exist. What it
+ * then creates is as small as can be, and thrown away: the loader creates the maps, with the room that `entries` and `bytes` say.
+ */
 
 u64 bpf_pseudo_fd(u64, u64) asm("llvm.bpf.pseudo");
 #define MAP(name) ((void *)bpf_pseudo_fd(1, fd_of_##name))
 #define TABLE_FLAGS(n, type, K, V, name, entries, map_flags)                                                           \
 	struct name##_table_t { K key; V leaf; V *(*lookup)(K *); int (*update)(K *, V *);                                  \
 		int (*insert)(K *, V *); int (*delete)(K *); u32 max_entries; int flags; };                                     \
-	static SEC("maps/" type) struct name##_table_t name = { .max_entries = (entries), .flags = (map_flags) };          \
+	static SEC("maps/" type) struct name##_table_t name = { .max_entries = 1, .flags = (map_flags) };                  \
 	enum { fd_of_##name = -(n) }
 #define TABLE(n, type, K, V, name, entries) TABLE_FLAGS(n, type, K, V, name, entries, 0)
 #define RING(n, name, bytes)                                                                                            \
 	struct name##_table_t { int key; u32 leaf; u32 max_entries; };                                                      \
-	static SEC("maps/ringbuf") struct name##_table_t name = { .max_entries = (bytes) };                                \
+	static SEC("maps/ringbuf") struct name##_table_t name = { .max_entries = 4096 };                                   \
 	enum { fd_of_##name = -(n) }
 
 enum { ANY = 0, NOEXIST = 1, EXIST = 2 }; /* flags of map_update */
@@ -71,7 +77,7 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
 
 #define add_to(place, n) __sync_fetch_and_add(place, n) /* other CPUs may add at the same moment */
 
-/* --- small things that many programs need */
+/* --- small things that many programs need. A function is there if the program calls it (USES_, which the backend defines). */
 
 /* The compiler knows nothing of a number any more, and does not work it out anew behind a check that the verifier follows. */
 #define keep(n) asm volatile("" : "+r"(n))
@@ -111,6 +117,7 @@ enum { NO_WAKEUP = 1, FORCE_WAKEUP = 2 }; /* flags of ring_submit */
  * The same from the task_struct, for a third of the time: BTF tells where it is there, a kernel since 5.11 lets programs look.
  * Behind the first NUL may be the rest of an older, longer name; the last byte is a NUL. `end`: see aligned_strings_differ.
  */
+#ifdef USES_comm_of_task
 inline_ void comm_of_task(char *to, u32 offset)
 {
 	const u64 ones = 0x0101010101010101ULL;
@@ -125,6 +132,7 @@ inline_ void comm_of_task(char *to, u32 offset)
 	__builtin_memcpy(to, &first, 8);
 	__builtin_memcpy(to + 8, &last, 8);
 }
+#endif
 
 /*
  * Whether a loop has to be left; the verifier must see an end. It follows a loop round by round and bears no more than some:
@@ -153,6 +161,7 @@ inline_ void comm_of_task(char *to, u32 offset)
  * Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. Nor may it
  * see what is divided and what comes out: it takes a comparison of the two for a question about a and b, or about an overflow.
  */
+#ifdef USES_unsigned_div
 inline_ u64 unsigned_div(u64 a, u64 b)
 {
 	keep(a);
@@ -161,7 +170,9 @@ inline_ u64 unsigned_div(u64 a, u64 b)
 	keep(a);
 	return a;
 }
+#endif
 
+#ifdef USES_unsigned_mod
 inline_ u64 unsigned_mod(u64 a, u64 b)
 {
 	keep(b);
@@ -169,21 +180,26 @@ inline_ u64 unsigned_mod(u64 a, u64 b)
 	keep(a);
 	return a;
 }
+#endif
 
 /* C's division, which BPF has for unsigned numbers only. Dividing by zero gives 0, as BPF does. */
+#ifdef USES_signed_div
 inline_ s64 signed_div(s64 a, s64 b)
 {
 	u64 n = a < 0 ? -(u64)a : a, d = b < 0 ? -(u64)b : b;
 	u64 q = d ? n / d : 0;
 	return (a < 0) != (b < 0) ? -q : q;
 }
+#endif
 
+#ifdef USES_signed_mod
 inline_ s64 signed_mod(s64 a, s64 b)
 {
 	u64 n = a < 0 ? -(u64)a : a, d = b < 0 ? -(u64)b : b;
 	u64 r = d ? n % d : n;
 	return a < 0 ? -r : r;
 }
+#endif
 
 /* The same number, but the verifier no longer knows anything about it: it would follow each of some few values on its own. */
 #define forget(n, any)                                                                                                  \
@@ -194,6 +210,7 @@ inline_ s64 signed_mod(s64 a, s64 b)
 	} while (0)
 
 /* The bucket of a log2 histogram: 0 below zero, 1 for 0, 2 for 1, n + 2 from 2^n on. Six halvings instead of 63 tests. */
+#ifdef USES_log2_bucket
 inline_ u64 log2_bucket(s64 value)
 {
 	u64 v = value, bucket = 2;
@@ -210,8 +227,10 @@ inline_ u64 log2_bucket(s64 value)
 	forget(bucket, value);
 	return bucket;
 }
+#endif
 
 /* The bucket of a linear histogram: 0 below `low`, the last one from `high` on. */
+#ifdef USES_linear_bucket
 inline_ u64 linear_bucket(s64 value, s64 low, s64 high, u64 step)
 {
 	if (value < low)
@@ -220,17 +239,21 @@ inline_ u64 linear_bucket(s64 value, s64 low, s64 high, u64 step)
 		return (u64)(high - low) / step + 1;
 	return (u64)(value - low) / step + 1;
 }
+#endif
 
 /* A register as the int that it may hold: its upper half is then whatever was there. */
+#ifdef USES_as_int
 inline_ s64 as_int(u64 value)
 {
 	return value >> 32 ? (s64)value : (s64)(s32)value;
 }
+#endif
 
 /*
  * 0 if the first `n` bytes of two strings are equal up to their end, else 1. Without a branch for every byte: the verifier
  * follows each of them.
  */
+#if defined USES_strings_differ || defined USES_aligned_strings_differ
 inline_ s64 strings_differ(const char *a, const char *b, u32 n)
 {
 	u64 differ = 0, live = 1; /* live: 1 until the end of `a`. No mask of ones: the verifier would try ones and zeros */
@@ -247,11 +270,13 @@ inline_ s64 strings_differ(const char *a, const char *b, u32 n)
 	}
 	return differ != 0;
 }
+#endif
 
 /*
  * The same for strings at multiples of 8, on a little-endian machine: 8 bytes at a time. `ends` has the highest bit of the first
  * byte that is 0 in `a` (and may have some above it).
  */
+#ifdef USES_aligned_strings_differ
 inline_ s64 aligned_strings_differ(const char *a, const char *b, u32 n)
 {
 	const u64 ones = 0x0101010101010101ULL;
@@ -272,5 +297,6 @@ inline_ s64 aligned_strings_differ(const char *a, const char *b, u32 n)
 		return difference != 0;
 	return strings_differ(a + n / 8 * 8, b + n / 8 * 8, n % 8);
 }
+#endif
 
 #endif

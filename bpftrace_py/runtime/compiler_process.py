@@ -1,0 +1,194 @@
+"""`CompilerProcess`: BCC and LLVM in a process of their own, beside this one.
+
+Loading libbcc takes the dynamic loader some 20 ms, and its 100 MB stay with whoever has loaded it. A child does that on another CPU
+while this process makes C of the script, compiles that, and goes: what traces for hours stays small, and cold and warm sessions
+are the same but for where their bytecode comes from.
+
+The child is a help, not a need: whatever goes wrong in it (no BCC, no memory, clang refuses the text, LLVM gives up) is found
+again, and told, by compiling in this process.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+from bpftrace_py.runtime import kernel
+from bpftrace_py.runtime.image import Image
+
+TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+else:
+    import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
+
+_LENGTH_BYTES = 8  # before each message: how long it is
+_PR_SET_PDEATHSIG = 1
+
+
+class CompilerProcess:
+    """Compiles as `bcc_backend.compile_image` does. For the main thread of a process that has no others, before its signal
+    handlers are set: the child starts with `begin_loading` or with the first text."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._requests = self._replies = -1  # pipes to and from the child
+        self._begun: bytes | None = None  # the request whose reply was not read yet
+
+    def begin_loading(self) -> None:
+        """Start the child, if there is none, and return at once. Where there can be none, nothing happens."""
+        if self._pid:
+            return
+        fds: list[int] = []
+        try:
+            fds += os.pipe2(os.O_CLOEXEC)
+            fds += os.pipe2(os.O_CLOEXEC)
+            parent = os.getpid()
+            self._pid = os.fork()
+        except OSError:
+            _close(fds)
+            return
+        requests, self._requests, self._replies, replies = fds
+        if not self._pid:
+            _serve(requests, replies, parent)
+        _close([requests, replies])
+
+    def begin(self, c_source: str, functions: Sequence[str]) -> None:
+        """Have the child compile this, and return at once: `compile` of the same text will find the work done."""
+        self._request(_encode(c_source, functions))
+
+    def compile(self, c_source: str, functions: Sequence[str]) -> tuple[Image, str]:
+        """See `bcc_backend.compile_image`."""
+        request = _encode(c_source, functions)
+        if self._begun is not None and self._begun != request:
+            self._reply()
+        if self._begun is None:
+            self._request(request)
+        reply = self._reply()
+        if reply is not None:
+            image, log = reply
+            return Image.from_plain(image), log
+        from bpftrace_py.runtime import bcc_backend
+
+        return bcc_backend.compile_image(c_source, functions)
+
+    def _request(self, request: bytes) -> None:
+        self.begin_loading()
+        if self._requests >= 0:
+            try:
+                _write(self._requests, request)
+                self._begun = request
+            except BrokenPipeError:
+                self.close()
+
+    def _reply(self) -> tuple[object, str] | None:
+        """What became of the request: None if nothing did, since the child has ended."""
+        if self._begun is None:
+            return None
+        self._begun = None
+        data = _read(self._replies)
+        if data is None:
+            self.close()
+            return None
+        reply: tuple[object, str] = marshal.loads(data)
+        return reply
+
+    @property
+    def ended_fd(self) -> int | None:
+        """Readable when the child has ended after `dismiss`; None if there is no child."""
+        return self._replies if self._pid else None
+
+    def dismiss(self) -> None:
+        """There is nothing more to compile: the child ends, and meanwhile this process goes on. `close` has to follow."""
+        if self._requests >= 0:
+            os.close(self._requests)
+            self._requests = -1
+
+    def close(self) -> None:
+        """End the child, whatever it is at; a second call does nothing."""
+        self.dismiss()
+        if self._pid:
+            pid, self._pid = self._pid, 0
+            os.close(self._replies)
+            self._replies = -1
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _encode(c_source: str, functions: Sequence[str]) -> bytes:
+    return marshal.dumps((c_source, tuple(functions)))
+
+
+def _write(fd: int, message: bytes) -> None:
+    rest = memoryview(len(message).to_bytes(_LENGTH_BYTES, sys.byteorder) + message)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _read(fd: int) -> bytes | None:
+    """A message; None if the other side has closed the pipe before its end."""
+    length = _read_bytes(fd, _LENGTH_BYTES)
+    return None if length is None else _read_bytes(fd, int.from_bytes(length, sys.byteorder))
+
+
+def _read_bytes(fd: int, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        piece = os.read(fd, min(size - len(data), 1 << 20))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)
+
+
+# --- the child
+
+
+def _serve(requests: int, replies: int, parent: int) -> NoReturn:
+    """Compile what comes, until nothing more will. Does not return, and says nothing: see the module's text."""
+    try:
+        kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:  # else it ended before the line above
+            _leave_the_rest_to(parent, requests, replies)
+            _compile_all(requests, replies)
+    finally:
+        os._exit(0)
+
+
+def _leave_the_rest_to(parent: int, requests: int, replies: int) -> None:
+    """Signals, standard streams and open files are the parent's business."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):  # a terminal sends them to both
+        signal.signal(number, signal.SIG_IGN)
+    first, second = sorted((requests, replies))
+    os.closerange(3, first)
+    os.closerange(first + 1, second)
+    os.closerange(second + 1, os.sysconf("SC_OPEN_MAX"))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        if fd != nowhere:
+            os.dup2(nowhere, fd)
+
+
+def _compile_all(requests: int, replies: int) -> None:
+    import _thread
+    import ctypes
+
+    # On a third CPU while Python reads the modules. A foreign function runs without the interpreter's lock; `ctypes.CDLL` would
+    # hold it all the while. Nothing waits for it: the import of the bindings does, and tells of a library that cannot be loaded.
+    _thread.start_new_thread(ctypes.CDLL(None).dlopen, (b"libbcc.so.0", os.RTLD_NOW))
+    from bpftrace_py.runtime import bcc_backend
+
+    bcc_backend.bindings()
+    while (request := _read(requests)) is not None:
+        c_source, functions = marshal.loads(request)
+        image, log = bcc_backend.compile_image(c_source, functions)
+        reply: Any = image.plain(), log
+        _write(replies, marshal.dumps(reply))
