@@ -10,23 +10,18 @@ again, and told, by compiling in this process.
 
 from __future__ import annotations
 
-import marshal
 import os
-import sys
 
-from bpftrace_py.runtime import kernel
+from bpftrace_py.runtime import child_messages
 from bpftrace_py.runtime.image import Image
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
     import signal
     from collections.abc import Sequence
-    from typing import Any, NoReturn
+    from typing import NoReturn
 else:
     import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
-
-_LENGTH_BYTES = 8  # before each message: how long it is
-_PR_SET_PDEATHSIG = 1
 
 
 class CompilerProcess:
@@ -36,7 +31,7 @@ class CompilerProcess:
     def __init__(self) -> None:
         self._pid = 0
         self._requests = self._replies = -1  # pipes to and from the child
-        self._begun: bytes | None = None  # the request whose reply was not read yet
+        self._begun: tuple[str, tuple[str, ...]] | None = None  # the request whose reply was not read yet
 
     def begin_loading(self) -> None:
         """Start the child, if there is none, and return at once. Where there can be none, nothing happens."""
@@ -58,11 +53,11 @@ class CompilerProcess:
 
     def begin(self, c_source: str, functions: Sequence[str]) -> None:
         """Have the child compile this, and return at once: `compile` of the same text will find the work done."""
-        self._request(_encode(c_source, functions))
+        self._request((c_source, tuple(functions)))
 
     def compile(self, c_source: str, functions: Sequence[str]) -> tuple[Image, str]:
         """See `bcc_backend.compile_image`."""
-        request = _encode(c_source, functions)
+        request = c_source, tuple(functions)
         if self._begun is not None and self._begun != request:
             self._reply()
         if self._begun is None:
@@ -75,11 +70,11 @@ class CompilerProcess:
 
         return bcc_backend.compile_image(c_source, functions)
 
-    def _request(self, request: bytes) -> None:
+    def _request(self, request: tuple[str, tuple[str, ...]]) -> None:
         self.begin_loading()
         if self._requests >= 0:
             try:
-                _write(self._requests, request)
+                child_messages.send(self._requests, request)
                 self._begun = request
             except BrokenPipeError:
                 self.close()
@@ -89,11 +84,11 @@ class CompilerProcess:
         if self._begun is None:
             return None
         self._begun = None
-        data = _read(self._replies)
-        if data is None:
+        try:
+            reply: tuple[object, str] = child_messages.receive(self._replies)
+        except EOFError:
             self.close()
             return None
-        reply: tuple[object, str] = marshal.loads(data)
         return reply
 
     @property
@@ -123,47 +118,20 @@ def _close(fds: list[int]) -> None:
         os.close(fd)
 
 
-def _encode(c_source: str, functions: Sequence[str]) -> bytes:
-    return marshal.dumps((c_source, tuple(functions)))
-
-
-def _write(fd: int, message: bytes) -> None:
-    rest = memoryview(len(message).to_bytes(_LENGTH_BYTES, sys.byteorder) + message)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
-def _read(fd: int) -> bytes | None:
-    """A message; None if the other side has closed the pipe before its end."""
-    length = _read_bytes(fd, _LENGTH_BYTES)
-    return None if length is None else _read_bytes(fd, int.from_bytes(length, sys.byteorder))
-
-
-def _read_bytes(fd: int, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        piece = os.read(fd, min(size - len(data), 1 << 20))
-        if not piece:
-            return None
-        data += piece
-    return bytes(data)
-
-
 # --- the child
 
 
 def _serve(requests: int, replies: int, parent: int) -> NoReturn:
     """Compile what comes, until nothing more will. Does not return, and says nothing: see the module's text."""
     try:
-        kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:  # else it ended before the line above
-            _leave_the_rest_to(parent, requests, replies)
-            _compile_all(requests, replies)
+        child_messages.end_with(parent)
+        _leave_the_rest_to_the_parent(requests, replies)
+        _compile_all(requests, replies)
     finally:
         os._exit(0)
 
 
-def _leave_the_rest_to(parent: int, requests: int, replies: int) -> None:
+def _leave_the_rest_to_the_parent(requests: int, replies: int) -> None:
     """Signals, standard streams and open files are the parent's business."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):  # a terminal sends them to both
         signal.signal(number, signal.SIG_IGN)
@@ -185,10 +153,9 @@ def _compile_all(requests: int, replies: int) -> None:
     # hold it all the while. Nothing waits for it: the import of the bindings does, and tells of a library that cannot be loaded.
     _thread.start_new_thread(ctypes.CDLL(None).dlopen, (b"libbcc.so.0", os.RTLD_NOW))
     from bpftrace_py.runtime import bcc_backend
+    from bpftrace_py.runtime.compile_parts import compile_parts
 
     bcc_backend.bindings()
-    while (request := _read(requests)) is not None:
-        c_source, functions = marshal.loads(request)
-        image, log = bcc_backend.compile_image(c_source, functions)
-        reply: Any = image.plain(), log
-        _write(replies, marshal.dumps(reply))
+    while True:
+        image, log = compile_parts(*child_messages.receive(requests))
+        child_messages.send(replies, (image.plain(), log))
