@@ -107,8 +107,8 @@ class LiveHost:
         from bpftrace_py.ktypes import btf_image
 
         try:
-            with open(btf_image.KERNEL, "rb") as file:
-                return btf_image.member_offset(file.read(), "task_struct", "comm")
+            with open(btf_image.KERNEL, "rb") as file, btf_image.contents(file) as data:
+                return btf_image.member_offset(data, "task_struct", "comm")
         except OSError:
             return None
 

@@ -8,10 +8,15 @@ validated. Any other file is walked here, where every step is checked. Only litt
 
 from __future__ import annotations
 
+import mmap
 import struct
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 INT, POINTER, ARRAY, STRUCT, UNION, ENUM, FORWARD, TYPEDEF, VOLATILE, CONST, RESTRICT = range(1, 12)
 FUNCTION, PROTOTYPE, VARIABLE, DATA_SECTION, FLOAT, DECLARATION_TAG, TYPE_TAG, ENUM64 = range(12, 20)
@@ -33,7 +38,7 @@ MAX_BYTES = 1 << 26  # of a blob; a distribution kernel's has 5 to 10 MB
 class BtfImage:
     """A BTF blob. Type 0 is `void` and has no record; all positions are byte offsets into `data`."""
 
-    def __init__(self, data: bytes, types_at: int, strings_at: int, strings_end: int) -> None:
+    def __init__(self, data: bytes | mmap.mmap, types_at: int, strings_at: int, strings_end: int) -> None:
         self.data = data
         self.types_at = types_at
         self.strings_at = strings_at
@@ -201,7 +206,8 @@ class ModuleImage(BtfImage):
         """A name that the kernel has is not in the module's strings again. Those need not begin with an empty one."""
         yield from self._base._string_offsets(name)
         before = self._base.strings_end - self._base.strings_at
-        if name and self.data.startswith(name.encode("utf-8", "surrogateescape") + b"\0", self.strings_at):
+        first = name.encode("utf-8", "surrogateescape") + b"\0"
+        if name and self.bytes_at(self.strings_at, len(first)) == first:
             yield before
         for offset in self._own._string_offsets(name):
             yield before + offset
@@ -224,7 +230,26 @@ def parse(data: bytes, trusted: bool = False) -> BtfImage | None:
     return image if _walk(image, types_size) else None
 
 
-def member_offset(data: bytes, record: str, member: str) -> int | None:
+class contents:  # noqa: N801: reads as what it gives
+    """The bytes of an open file while it is entered: the kernel's own pages where it lets us (6.16), to copy 6 MB takes 3 ms."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._mapped: mmap.mmap | None = None
+
+    def __enter__(self) -> bytes | mmap.mmap:
+        try:
+            self._mapped = mmap.mmap(self._file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+        except (OSError, ValueError):  # ValueError: the file is empty
+            return self._file.read()
+        return self._mapped
+
+    def __exit__(self, *exception: object) -> None:
+        if self._mapped is not None:
+            self._mapped.close()
+
+
+def member_offset(data: bytes | mmap.mmap, record: str, member: str) -> int | None:
     """Where a struct of the kernel's own BTF has a member, in bytes. It looks for that record's bytes alone, which takes 1 ms;
     walking all records takes 10."""
     image = _unwalked(data)
@@ -239,7 +264,7 @@ def member_offset(data: bytes, record: str, member: str) -> int | None:
     return None
 
 
-def _unwalked(data: bytes) -> BtfImage | None:
+def _unwalked(data: bytes | mmap.mmap) -> BtfImage | None:
     """An image that does not know where its records start; None if the header is not valid."""
     if len(data) < _HEADER.size or len(data) > MAX_BYTES:
         return None

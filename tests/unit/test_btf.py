@@ -329,6 +329,23 @@ def test_the_place_of_a_member(blob: BtfBlob, flag: bool) -> None:
         assert btf_image.member_offset(data[:size], "task", "comm") is None
 
 
+def test_the_place_of_a_member_of_a_file(blob: BtfBlob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob.record("task", 64, [("comm", blob.array(CHAR, 16), 320)])
+    (tmp_path / "btf").write_bytes(blob.data())
+    (tmp_path / "empty").touch()
+
+    def place(name: str) -> int | None:
+        with open(tmp_path / name, "rb") as file, btf_image.contents(file) as data:
+            return btf_image.member_offset(data, "task", "comm")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("a kernel before 6.16 does not map it")
+
+    assert (place("btf"), place("empty")) == (40, None)
+    monkeypatch.setattr(btf_image.mmap, "mmap", refuse)
+    assert place("btf") == 40
+
+
 def test_any_bytes_give_types_or_none(blob: BtfBlob) -> None:
     comm = blob.array(CHAR, 16)
     task = blob.record("task", 64, [("pid", INT, 0), ("comm", comm, 32), ("bits", INT, 3 << 24 | 200)], flag=True)
