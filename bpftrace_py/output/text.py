@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class TextOutput(Output):
     """Output as text: what is printed to one file descriptor, what is told about it to standard error."""
 
+    printf_as_it_is = True
+
     def attached(self, probes: int) -> None:
         self.writer.write(b"Attaching %d probe%s...\n" % (probes, b"" if probes == 1 else b"s"))
 

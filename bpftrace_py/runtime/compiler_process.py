@@ -132,13 +132,14 @@ def _serve(requests: int, replies: int, parent: int) -> NoReturn:
 
 
 def _leave_the_rest_to_the_parent(requests: int, replies: int) -> None:
-    """Signals, standard streams and open files are the parent's business."""
+    """Signals, standard streams, open files and the current directory are the parent's business."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):  # a terminal sends them to both
         signal.signal(number, signal.SIG_IGN)
     first, second = sorted((requests, replies))
     os.closerange(3, first)
     os.closerange(first + 1, second)
     os.closerange(second + 1, os.sysconf("SC_OPEN_MAX"))
+    os.chdir("/")  # BCC fails where the current directory has been deleted
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         if fd != nowhere:

@@ -109,6 +109,15 @@ class Decoder:
         self.damaged += count
         return False
 
+    def lone(self, number: int, stride: int) -> Callable[[memoryview, int], bytes] | None:
+        """What formats one record at an offset of the ring buffer's data, if it is of a `printf` and of the right size."""
+        action = self._table[number] if number < len(self._table) else None
+        if not isinstance(action, unit.Printf) or self._events:
+            return None
+        formatter = compile_format(action.format, action.arguments, self._texts)
+        layout = _record_layout(action.arguments, stride, formatter.codes)
+        return compile_lone_text(formatter, action.arguments, layout) if layout else None
+
     def flush(self) -> None:
         """Hand on what was decoded."""
         if self._pending:
@@ -203,12 +212,29 @@ class _Memo(dict["Any", "Any"]):
 
 
 def compile_text_run(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Run:
-    """The function that formats a run of records laid out as `layout`.
+    """The function that formats a run of records laid out as `layout`."""
+    names, items, text = _text_expression(formatter, arguments)
+    names["unpack"] = struct.Struct(layout).iter_unpack
+    run: Run = eval(f"lambda records: [{text} for {items} in unpack(records)]", names)
+    return run
 
-    Its expression is generated: calls are left out where an argument needs none, and a look-up in a memo stands where
-    one pays. It is made of the numbers of the arguments; nothing of the script is in it.
+
+def compile_lone_text(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Callable[[memoryview, int], bytes]:
+    """The function that formats the one record at an offset of the ring buffer's data."""
+    names, items, text = _text_expression(formatter, arguments)
+    names["unpack"] = struct.Struct(layout).unpack_from
+    exec(f"def lone(data, offset):\n {items} = unpack(data, offset)\n return {text}", names)
+    lone: Callable[[memoryview, int], bytes] = names["lone"]
+    return lone
+
+
+def _text_expression(formatter: Formatter, arguments: Sequence[Type]) -> tuple[dict[str, Any], str, str]:
+    """What formats the items of a record: the names in it, the target for the items, and the expression.
+
+    It is generated: calls are left out where an argument needs none, and a look-up in a memo stands where one pays. It is
+    made of the numbers of the arguments; nothing of the script is in it.
     """
-    names: dict[str, Any] = {"template": formatter.template, "unpack": struct.Struct(layout).iter_unpack}
+    names: dict[str, Any] = {"template": formatter.template}
     parts = []
     for index, (convert, memoize, type) in enumerate(
         zip(formatter.converters, formatter.memoize, arguments, strict=True)
@@ -222,12 +248,8 @@ def compile_text_run(formatter: Formatter, arguments: Sequence[Type], layout: st
             item = f"f{index}[{item}]" if memoize else f"f{index}({item})"
         parts.append(item)
     if any(formatter.converters):
-        items = "".join(f"a{index}," for index in range(len(parts)))
-        source = f"lambda records: [template % ({','.join(parts)},) for {items} in unpack(records)]"
-    else:
-        source = "lambda records: [template % items for items in unpack(records)]"
-    run: Run = eval(source, names)
-    return run
+        return names, "".join(f"a{index}," for index in range(len(parts))), f"template % ({','.join(parts)},)"
+    return names, "items", "template % items"
 
 
 def _compile_event_run(action: unit.Printf, layout: str, texts: Texts) -> Run:

@@ -91,31 +91,31 @@ class Ring:
 
     def __init__(self, consumer: memoryview, producer: memoryview, data: memoryview) -> None:
         self.damaged = 0
-        self._consumed = consumer[:8].cast("Q")
-        self._produced = producer[:8].cast("Q")
-        self._data = data
-        self._words = data.cast("I")
-        self._size = len(data) // 2
+        self.consumed = consumer[:8].cast("Q")
+        self.produced = producer[:8].cast("Q")
+        self.data = data
+        self.words = data.cast("I")
+        self.size = len(data) // 2
         self._guess = 1  # how long the next run may be: as the last one
         self._closed_off_at = _NEVER
-        assert self._size & (self._size - 1) == 0, "a ring buffer's size is a power of two"
+        assert self.size & (self.size - 1) == 0, "a ring buffer's size is a power of two"
 
     @property
     def pending(self) -> bool:
-        return self._consumed[0] < min(self._produced[0], self._closed_off_at)
+        return self.consumed[0] < min(self.produced[0], self._closed_off_at)
 
     def close_off(self) -> None:
-        self._closed_off_at = self._produced[0]
+        self._closed_off_at = self.produced[0]
 
     def reopen(self) -> None:
         self._closed_off_at = _NEVER
 
     def drain(self, handler: Handler, limit: int = DRAIN_LIMIT) -> int:
-        words, data, mask = self._words, self._data, self._size - 1
-        position, taken, end = self._consumed[0], 0, 0
+        words, data, mask = self.words, self.data, self.size - 1
+        position, taken, end = self.consumed[0], 0, 0
         while taken < limit:
             if position >= end:
-                end = min(self._produced[0], self._closed_off_at)
+                end = min(self.produced[0], self._closed_off_at)
                 if position >= end:
                     break
             offset = position & mask
@@ -124,21 +124,21 @@ class Ring:
                 break
             length = header & LENGTH
             stride = (length + HEADER_SIZE + 7) & ~7
-            if position + stride > end or end - position > self._size:
+            if position + stride > end or end - position > self.size:
                 # Never seen: the kernel's memory says nonsense, and there is no way to find the next record.
                 self.damaged += 1
-                position = self._consumed[0] = end
+                position = self.consumed[0] = end
                 break
             if header & DISCARDED or length < 4:
                 self.damaged += not header & DISCARDED
-                position = self._consumed[0] = position + stride
+                position = self.consumed[0] = position + stride
                 continue
             most = min((end - position) // stride, limit - taken)
             action = words[(offset >> 2) + 2]
             count = self._run_length(offset >> 2, stride >> 2, header, action, most) if most > 1 else 1
             stop = handler.run(action, data[offset : offset + count * stride], count)
             # Only now: what lies before the consumer's position belongs to the producers.
-            position = self._consumed[0] = position + count * stride
+            position = self.consumed[0] = position + count * stride
             taken += count
             if stop:
                 break
@@ -150,13 +150,13 @@ class Ring:
         Record i is where it is expected if all before it are of the run, so the first place that differs is either a
         record's header or word, and ends the run, or lies behind one that does.
         """
-        words = self._words
+        words = self.words
         second = start + stride
         if words[second] != header or words[second + 2] != action:
             self._guess = 1
             return 1
         # A quarter of the ring at most: the producers wait for the space.
-        most = min(most, _BATCH, max(1, (self._size >> 4) // stride))
+        most = min(most, _BATCH, max(1, (self.size >> 4) // stride))
         count = min(most, self._guess * 4)
         stop = start + count * stride
         headers, actions = words[start:stop:stride].tobytes(), words[start + 2 : stop : stride].tobytes()
@@ -197,7 +197,7 @@ class MappedRing(Ring):
 
     def close(self) -> None:
         """Unmap. The file descriptor stays the caller's."""
-        for view in (self._consumed, self._produced, self._words, self._data):
+        for view in (self.consumed, self.produced, self.words, self.data):
             view.release()
         self._consumer_page.close()
         self._rest.close()
@@ -299,6 +299,8 @@ class Poller:
         self._urgent.register(ring.fd, select.EPOLLIN | select.EPOLLET)
         self._urgent.register(self._others.fileno(), select.EPOLLIN)
         self._empty = self.EMPTY_DRAINS  # nothing flows yet: the first event wakes us, and does not wait for the end of a pause
+        # Called at once when the ring has woken us: whether it has handled an event.
+        self.on_wake: Callable[[], bool] | None = None
         self._requested = False
         self._quiet = False  # a wait after the request has ended without an event
         self._last = 0.0  # when there were events, monotonic
@@ -319,9 +321,8 @@ class Poller:
         if drained >= DRAIN_LIMIT:
             return self._ready(0)  # there is more
         if drained:
-            now = monotonic()
-            sparse, self._last = now - self._last > self.PAUSE, now
-            self._empty, self._requested, self._quiet = self.EMPTY_DRAINS + 1 if sparse else 0, False, False
+            self._empty = self.EMPTY_DRAINS + 1 if self._is_sparse() else 0
+            self._requested = self._quiet = False
         else:
             self._empty += 1
         if self._empty <= self.EMPTY_DRAINS:
@@ -334,6 +335,8 @@ class Poller:
         if self._ring.pending:
             longest = min(longest, self.BUSY)
         ready = self._all.poll(longest)
+        if self.on_wake is not None and len(ready) == 1 and ready[0][0] == self._ring.fd and self.on_wake():
+            self._empty = self.EMPTY_DRAINS + 1 if self._is_sparse() else 0
         if not ready:
             self._quiet = longest >= self.LONGEST
             return []
@@ -342,6 +345,12 @@ class Poller:
                 self._requested = self._quiet = False  # the program has cleared the word
         # Only the event counts: what else may be ready is found the next time, after the line is out.
         return self._ready(0) if self._requested else []
+
+    def _is_sparse(self) -> bool:
+        """There was an event: whether the last one was longer ago than a pause."""
+        now = monotonic()
+        sparse, self._last = now - self._last > self.PAUSE, now
+        return sparse
 
     def _ready(self, timeout: float) -> list[int]:
         return [fd for fd, _ in self._others.poll(timeout)]

@@ -28,6 +28,7 @@ from bpftrace_py.runtime.decoder import Decoder
 from bpftrace_py.runtime.event_loop import EventLoop, StopFlag
 from bpftrace_py.runtime.features import Features
 from bpftrace_py.runtime.loader import Loaded, load
+from bpftrace_py.runtime.lone_event import on_wake
 from bpftrace_py.runtime.losses import LossReport
 from bpftrace_py.runtime.maps import Maps
 from bpftrace_py.runtime.ring_buffer import Poller, open_ring_buffer
@@ -199,6 +200,8 @@ class Session:
                 raise host_error(messages.KERNEL_REFUSED, reason=reason) from error
             poller = Poller(ring, self._request_wakeup)
         loop = EventLoop(self.stop, ring, poller, self.decoder, self._settle, self.losses)
+        if ring is not None and poller is not None and self._emit is None:
+            poller.on_wake = on_wake(ring, self.decoder, self.output, loop)
         for fd in self.resolver.descriptors:
             loop.watch(fd, lambda: loop.in_background(self.resolver.poll))
         if self.resolver.descriptors:

@@ -316,6 +316,32 @@ def test_the_poller_pauses_while_events_flow_and_not_while_they_drip() -> None:
     os.close(writer)
 
 
+def test_events_that_are_handled_when_they_wake_us_count_as_events() -> None:
+    """Many of them, and there are pauses, so that not each event of a flow has to wake us; a few, and we wait for the next."""
+    ring, requests = FakeRing(), []
+    poller = Poller(ring, lambda: requests.append(1))
+    poller.on_wake = lambda: os.read(ring.fd, 1) == b"x"
+    for pause, expected in ((0.0, [1, 1]), (3600.0, [1])):
+        poller.PAUSE = 0.0
+        poller.wait(3)
+        while len(requests) % 2 == 0:
+            poller.wait(0)
+        requests[:] = [1]
+        os.write(ring.waker, b"x")
+        poller.PAUSE = pause
+        poller.wait(0)  # is woken, and has handled the event
+        reader, writer = os.pipe()
+        os.write(writer, b"x")
+        poller.watch(reader)  # ends a pause
+        poller.wait(0)
+        assert requests == expected
+        poller.unwatch(reader)
+        os.close(reader)
+        os.close(writer)
+    poller.close()
+    ring.close()
+
+
 def test_watched_descriptors_end_every_wait() -> None:
     ring, (reader, writer) = FakeRing(), os.pipe()
     poller = Poller(ring, lambda: None)
