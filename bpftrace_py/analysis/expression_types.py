@@ -177,6 +177,9 @@ class ExpressionTypes(AccessTypes):
             return self.context.return_type or INT64
         if name == "func":
             return FUNCTION_NAME
+        if name == "curtask":
+            task = self.records.find(builtins.TASK_STRUCT)
+            return PointerType(task) if isinstance(task, RecordType) else PointerType(VoidType())
         if name == "ctx":
             return PointerType(VoidType(), "kernel")
         if isinstance(builtin.type, StackType):
