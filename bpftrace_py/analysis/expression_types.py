@@ -103,6 +103,7 @@ class ExpressionTypes(AccessTypes):
                 node.span,
                 number=node.number,
                 text=parameters[node.number - 1],
+                limit=" of 64 bits" if parameters[node.number - 1].lstrip("+-").isdecimal() else "",
                 hint=f"str(${node.number}) is its text",
             )
         return INT64

@@ -146,7 +146,7 @@ BUILTINS: dict[str, Builtin] = {
 
 # Where a builtin can be used, by what the probe must offer for it.
 OFFERED_BY: dict[str, str] = {
-    "retval": "kretprobe, uretprobe and kretfunc have it",
+    "retval": "kretprobe, uretprobe and kretfunc have it; a sys_exit tracepoint has `args->ret`",
     "func": "kprobe, kretprobe, uprobe, uretprobe, kfunc and kretfunc have it",
     "argN": "kprobe, uprobe, usdt, rawtracepoint and kfunc have it; a tracepoint has `args`",
     "sargN": "kprobe and uprobe have it",
