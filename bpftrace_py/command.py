@@ -23,6 +23,7 @@ from bpftrace_py.source import Source
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.config import Config
@@ -397,7 +398,7 @@ class _Run:
         return 0
 
     def _start_and_run(self, session: Session) -> None:
-        with self._progress("Attaching") as progress:
+        with self._progress("Attaching") as progress, _directory():
             on_loaded = self._loaded if self._options.verbose else None
             session.start(quiet=self._options.quiet, on_loaded=on_loaded, on_progress=progress)
         if self._metrics is not None:
@@ -465,6 +466,17 @@ class _Run:
         from bpftrace_py.runtime.information import describe_loaded
 
         write_error(harmless(describe_loaded(loaded)))
+
+
+def _directory() -> AbstractContextManager[None]:
+    """Where BCC can compile: it fails where the current directory has been deleted."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        from bpftrace_py.files import in_root
+
+        return in_root()
+    return _NoProgress()
 
 
 def _is_in_foreground() -> bool:

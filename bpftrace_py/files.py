@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from stat import S_ISFIFO, S_ISREG, S_IWOTH
 
 from bpftrace_py import messages
@@ -93,3 +94,15 @@ def _check_planted(status: os.stat_result, name: str) -> None:
 def _refused(message: Message, name: str, error: OSError | ValueError, hint: str | None = None) -> HostError:
     reason = reason_of(error) if isinstance(error, OSError) else "its name has a NUL character"
     return host_error(message, hint=hint, name=name, reason=reason)
+
+
+@contextmanager
+def in_root() -> Iterator[None]:
+    """Out of a current directory that has been deleted, for a while. No file can be named by where it is from there."""
+    deleted = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    os.chdir("/")
+    try:
+        yield
+    finally:
+        os.fchdir(deleted)
+        os.close(deleted)

@@ -25,6 +25,11 @@ from bpftrace_py.types import (
 
 _MAX_TUPLE = 1 << 15  # bytes; the kernel keeps no larger value for each CPU, and names of types stay readable
 
+_NO_TYPES = {
+    **dict.fromkeys(("float", "double"), "there are no floating-point numbers in BPF"),
+    **dict.fromkeys(("string", "str"), "str() reads the string at an address"),
+}
+
 
 class AccessTypes(TypingState):
     """Types what reaches into records, arrays, tuples and memory."""
@@ -45,7 +50,7 @@ class AccessTypes(TypingState):
         if base is None:
             keyword, blank, word = name.name.rpartition(" ")
             words = [known.rpartition(" ")[2] for known in self.records.names() if known.startswith(keyword + blank)]
-            close = did_you_mean(word, words, keyword + blank + "{}")
+            close = _NO_TYPES.get(name.name) or did_you_mean(word, words, keyword + blank + "{}")
             if close is None and self.records.kernel is None:
                 close = "the kernel's own types are not known, since it has no BTF: declare the type, or include its header"
             return self.error(messages.UNKNOWN_TYPE, name.span, name=name.name, hint=close)
@@ -177,7 +182,8 @@ class AccessTypes(TypingState):
         if operand is UNKNOWN:
             return UNKNOWN
         if not isinstance(operand, TupleType):
-            return self.error(messages.NOT_A_TUPLE, node.operand.span, type=operand)
+            hint = "there are no floating-point numbers in BPF" if isinstance(node.operand, ast.Integer) else None
+            return self.error(messages.NOT_A_TUPLE, node.operand.span, type=operand, hint=hint)
         if node.index >= len(operand.elements):
             return self.error(messages.TUPLE_RANGE, node.span, index=node.index, count=len(operand.elements))
         return operand.elements[node.index]

@@ -63,6 +63,8 @@ class CallChecker(CallRules):
             hint = did_you_mean(node.name, functions.FUNCTIONS, "{}()")
             if builtins.find(node.name) is not None:
                 hint = f"`{node.name}` is a builtin: write it without parentheses"
+            elif f"define {node.name}(" in self._in.source.text:
+                hint = f"the script has a macro `{node.name}`, but it can be of C's own operators, numbers and macros only"
             self._in.error(
                 messages.UNKNOWN_FUNCTION,
                 node.name_span if node.name_span.end else node.span,

@@ -103,6 +103,7 @@ class ExpressionTypes(AccessTypes):
                 node.span,
                 number=node.number,
                 text=parameters[node.number - 1],
+                limit=" of 64 bits" if parameters[node.number - 1].lstrip("+-").isdecimal() else "",
                 hint=f"str(${node.number}) is its text",
             )
         return INT64
@@ -177,6 +178,9 @@ class ExpressionTypes(AccessTypes):
             return self.context.return_type or INT64
         if name == "func":
             return FUNCTION_NAME
+        if name == "curtask":
+            task = self.records.find(builtins.TASK_STRUCT)
+            return PointerType(task) if isinstance(task, RecordType) else PointerType(VoidType())
         if name == "ctx":
             return PointerType(VoidType(), "kernel")
         if isinstance(builtin.type, StackType):

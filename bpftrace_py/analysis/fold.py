@@ -144,7 +144,9 @@ class Folder:
             return ast.Integer(value=0, span=node.span)
         if not (isinstance(left, ast.Integer) and isinstance(right, ast.Integer)):
             return node
-        return ast.Integer(value=evaluate(node.operator, left.value, right.value), span=node.span)
+        # A literal beyond 2^63 is negative to what compares it later; among literals it must be, too.
+        fit = wrap if node.operator in ast.COMPARISONS else int
+        return ast.Integer(value=evaluate(node.operator, fit(left.value), fit(right.value)), span=node.span)
 
 
 def _bytes_of(text: str, begin: int, end: int | None = None) -> str:

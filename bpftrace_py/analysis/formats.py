@@ -52,10 +52,10 @@ def check_format(inference: ExpressionTypes, node: ast.Call) -> None:
             conversion=_up_to_letter(text.value, conversion.start), problem=conversion.problem,
             hint="`%%` prints a percent sign",
         )  # fmt: skip
-    if node.name == "system":
-        _check_command(inference, node, text)
+    fits = True
     for conversion, argument in zip(conversions, arguments, strict=True):
         if argument.type is not UNKNOWN and not conversion.accepts(argument.type):
+            fits = False
             shown = text.value[conversion.start : conversion.end]
             inference.error(
                 messages.FORMAT_TYPE,
@@ -65,6 +65,8 @@ def check_format(inference: ExpressionTypes, node: ast.Call) -> None:
                 type=argument.type,
                 hint=_hint(conversion.letter, argument.type),
             )
+    if node.name == "system" and fits:
+        _check_command(inference, node, text)
 
 
 def _check_command(inference: ExpressionTypes, node: ast.Call, text: ast.String) -> None:

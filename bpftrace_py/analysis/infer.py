@@ -106,6 +106,8 @@ class Inference(ExpressionTypes):
         value = self._assigned_value(node)
         target = node.target
         if node.operator != "=":
+            if isinstance(target, ast.Map):
+                self._info(target).assigned = True  # whatever is wrong with the value
             current = self.visit(target)
             for type_, span in ((current, target.span), (value, node.value.span)):
                 if type_ is not UNKNOWN and not isinstance(type_, (IntegerType, PointerType)):

@@ -142,6 +142,14 @@ def _load_libclang(diagnostics: Diagnostics) -> Index | None:
         return None
 
 
+def _directory_of(script: str) -> str:
+    """Where headers in quotes are looked for first."""
+    try:
+        return os.path.dirname(os.path.abspath(script))
+    except FileNotFoundError:  # the current directory has been deleted
+        return "/nonexistent"
+
+
 class _Reader:
     """One script's declarations as a file for clang, and the way back from that file to the script."""
 
@@ -155,7 +163,7 @@ class _Reader:
         self._diagnostics = diagnostics
         self._machine = machine
         self._hints = 0
-        directory = os.path.dirname(os.path.abspath(diagnostics.source.name))
+        directory = _directory_of(diagnostics.source.name)
         self._main = os.path.join(directory, "<declarations>.c")
         self._starts: list[int] = []  # in bytes, of each declaration in the file
         text = bytearray()
@@ -327,7 +335,9 @@ class _Reader:
     def _report_in_script(self, reason: str, span: Span) -> None:
         missing = _MISSING_FILE.match(reason)
         if missing:
-            hint = "install the kernel's headers, or set BPFTRACE_KERNEL_SOURCE" if self._kernel is None else None
+            hint: str | None = "-I DIRECTORY names where to look for headers"
+            if self._kernel is None:
+                hint = "install the kernel's headers, or set BPFTRACE_KERNEL_SOURCE"
             self._diagnostics.error(messages.HEADER_NOT_FOUND, span, hint=hint, name=missing[1])
             return
         unknown = _INCOMPLETE.search(reason) or (
@@ -341,7 +351,8 @@ class _Reader:
                 hint = did_you_mean(name if " " in name else f"struct {name}", self._kernel.record_names())
             self._diagnostics.error(messages.UNKNOWN_C_TYPE, span, hint=hint, name=name)
             return
-        self._diagnostics.error(messages.C_ERROR, span, reason=reason)
+        hint = "a comment is written `// ...` or `/* ... */`" if reason == "invalid preprocessing directive" else None
+        self._diagnostics.error(messages.C_ERROR, span, hint=hint, reason=reason)
 
     def _span(self, offset: int) -> Span:
         """Where an offset in clang's file is in the script: the word that begins there."""

@@ -9,6 +9,8 @@ from bpftrace_py.types import (
     UINT64,
     UNKNOWN,
     USERNAME,
+    PointerType,
+    RecordType,
     StackType,
     StringType,
     Type,
@@ -33,6 +35,8 @@ class Builtin:
 
 
 COMM = StringType(16)
+TASK_STRUCT = "struct task_struct"
+CURRENT_TASK = PointerType(RecordType(TASK_STRUCT))  # with its size where the kernel's types are known
 
 BUILTINS: dict[str, Builtin] = {
     b.name: b
@@ -100,10 +104,10 @@ BUILTINS: dict[str, Builtin] = {
         Builtin("probe", PROBE_NAME, "", "Full name of the probe", "BEGIN { print(probe); exit(); }"),
         Builtin(
             "curtask",
-            UINT64,
+            CURRENT_TASK,
             "current_task()",
-            "Address of the current `struct task_struct`",
-            "BEGIN { print(curtask != 0); exit(); }",
+            "Address of the current `struct task_struct`, in kernel memory whatever the probe",
+            "BEGIN { print(curtask->pid == tid); exit(); }",
         ),
         Builtin(
             "rand",
@@ -142,7 +146,7 @@ BUILTINS: dict[str, Builtin] = {
 
 # Where a builtin can be used, by what the probe must offer for it.
 OFFERED_BY: dict[str, str] = {
-    "retval": "kretprobe, uretprobe and kretfunc have it",
+    "retval": "kretprobe, uretprobe and kretfunc have it; a sys_exit tracepoint has `args->ret`",
     "func": "kprobe, kretprobe, uprobe, uretprobe, kfunc and kretfunc have it",
     "argN": "kprobe, uprobe, usdt, rawtracepoint and kfunc have it; a tracepoint has `args`",
     "sargN": "kprobe and uprobe have it",

@@ -48,6 +48,11 @@ KERNEL_UNREADABLE = message(
     "Kernel lockdown in the mode `confidentiality` forbids it, to root as well; kernels before 5.5 have no such function. What needs"
     " no kernel memory, such as counting system calls by process, may still work.",
 )
+HELPER_MISSING = message(
+    "E0718", "this kernel does not offer what `{feature}` needs",
+    "Kernels differ in the functions that programs may call: some came with a later version, some are left out when a kernel is"
+    " built, and some may be called in few places only.",
+)
 BLOCK_TOO_LARGE = message(
     "E0717", "the block at {place} is more than the kernel's verifier can follow",
     "Before a program may run, the kernel walks along every way through it, and gives up after a million instructions or 8192 open"

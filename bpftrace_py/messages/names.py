@@ -73,7 +73,7 @@ BUILTIN_NOT_HERE = message(
     "What the kernel hands to a program depends on the kind of probe: only a function has a return value, for example.",
 )
 PARAMETER_NOT_NUMERIC = message(
-    "E0328", "the positional parameter ${number} is {text!r}, which is not a number",
+    "E0328", "the positional parameter ${number} is {text!r}, which is not a number{limit}",
     "A parameter that is a number is one in the script, too; any other is reached as str($1).",
 )
 DIVISION_BY_ZERO = message(

@@ -8,7 +8,7 @@ UNEXPECTED_TOKEN = message(
     "E0101", "unexpected {found}, expected {expected}",
     "Reading goes on behind the broken statement, so that all syntax errors of a script are shown at once.",
 )
-UNEXPECTED_CHARACTER = message("E0102", "unexpected character {character!r}")
+UNEXPECTED_CHARACTER = message("E0102", "unexpected character {character}")
 UNTERMINATED_STRING = message("E0103", "this string is not terminated")
 UNTERMINATED_COMMENT = message("E0104", "this comment is not terminated")
 UNEXPECTED_END = message("E0105", "the program ends here, but {expected} was expected")

@@ -19,6 +19,13 @@ _NOISE = ("processed ", "verification time", "stack depth", "mark_precise", "WAR
 # What there is not enough of, in the words of strerror(3): clang and BCC tell us in no other form.
 _EXHAUSTED = {os.strerror(number): number for number in (errno.EMFILE, errno.ENFILE)}
 _BY_WORDS = {**_EXHAUSTED, **{os.strerror(n): n for n in (errno.EPERM, errno.ENOSYS, errno.ENOMEM, errno.E2BIG)}}
+# Functions of the kernel that not every kernel or probe has: what the script used, and what it takes.
+_OPTIONAL = {
+    "bpf_override_return": ("override()", "a kernel that was built with CONFIG_BPF_KPROBE_OVERRIDE"),
+    "bpf_send_signal": ("signal()", "Linux 5.3"),
+    "bpf_d_path": ("path()", "Linux 5.10, and one of the few functions in which the kernel allows it"),
+    "bpf_get_current_cgroup_id": ("cgroup", "Linux 4.18"),
+}
 _READS_KERNEL = ("bpf_probe_read_kernel", "bpf_probe_read_compat", "bpf_probe_read#")
 
 
@@ -46,6 +53,10 @@ def by_verifier(script: str, line: int, number: int, log: str) -> BpftraceError:
         return host_error(messages.KERNEL_WITHOUT_BPF)
     if _may_not_read_kernel(log):
         return host_error(messages.KERNEL_UNREADABLE, hint=_lockdown())
+    missing = next((known for helper, known in _OPTIONAL.items() if _lacks(log, helper)), None)
+    if missing is not None:
+        feature, takes = missing
+        return host_error(messages.HELPER_MISSING, feature=feature, hint=f"{feature} takes {takes}")
     if any(text in log for text in _TOO_LARGE):
         return host_error(
             messages.BLOCK_TOO_LARGE, place=f"{script}:{line}",
@@ -80,6 +91,14 @@ def exhausted(number: int) -> HostError:
     """For EMFILE and ENFILE, wherever they come from."""
     hint = "`ulimit -n` shows and raises the limit of open files"
     return host_error(messages.EXHAUSTED, reason=os.strerror(number).lower(), hint=hint)
+
+
+def _lacks(log: str, helper: str) -> bool:
+    """Whether the verifier does not let the program call a helper."""
+    call = f"{helper}#"
+    if f"unknown func {call}" in log or f"cannot use helper {call}" in log:
+        return True
+    return "helper call is not allowed in probe" in log and call in log
 
 
 def _may_not_read_kernel(log: str) -> bool:

@@ -21,7 +21,7 @@ _OPERATORS = {
 _PARSER_ONLY = {"error", "SYNC", "SYNC_BLOCK", "$end", "START"}
 
 _NAMES = {
-    "PREDICATE_OPEN": "`/`", "PREDICATE_CLOSE": "`/`", "TYPE": "a type", "IDENTIFIER": "a name", "ELSE": "`else`",
+    "PREDICATE_OPEN": "`/`", "PREDICATE_CLOSE": "`/`", "TYPE": "a type", "IDENTIFIER": "a name", "ELSE": "`else`", "IF": "`if`",
     "VARIABLE": "a `$variable`", "MAP": "a `@map`", "INTEGER": "a number", "TYPE_OPEN": "`(`",
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ def describe(terminals: set[str]) -> str:
     if "ATTACH_POINT" in rest:
         words.append("a probe")
         rest -= {"ATTACH_POINT", "DECLARATION"}
-    if "IF" in rest:
+    if {"IF", "RETURN"} <= rest:
         words.append("a statement")
         rest -= _STATEMENTS | _OPERANDS | _PREFIX_OPERATORS | {";", "ELSE"}
     elif "!" in rest:

@@ -182,6 +182,15 @@ def _end_of_name(text: str, at: int) -> int:
     return at
 
 
+def _is_byte(character: str) -> bool:
+    """Whether it stands for a byte that is not UTF-8."""
+    return "\udc80" <= character <= "\udcff"
+
+
+def _quoted(character: str) -> str:
+    return f"'\\x{ord(character) - 0xDC00:02x}'" if _is_byte(character) else repr(character)
+
+
 class TokenList:
     """The tokens of a program and what the parser should know about how they were found."""
 
@@ -203,7 +212,7 @@ class TokenList:
             text.isascii() or text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
             span = Span(error.start, error.start + 1)
-            self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, character=text[error.start])
+            self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, character=_quoted(text[error.start]))
             self.broken = True
             return
         lexer = _new_lexer(text, self._diagnostics)
@@ -265,6 +274,8 @@ class TokenList:
             hint = 'this is a typographic quote; strings are written in plain ones: "..."'
         elif token.value.isspace():
             hint = "this is not a plain space, though it looks like one"
+        elif _is_byte(token.value):
+            hint = "this byte is not UTF-8, in which programs are written"
         elif not token.value.isascii() and not token.value.isprintable():
             hint = "this character is invisible"
         elif token.value == "#":
@@ -275,7 +286,7 @@ class TokenList:
         elif token.value == "$":
             hint = "a variable is written `$name`, a parameter of the script `$1`"
         character = text[token.end] if token.value == "$" and end > token.end else token.value
-        self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, hint=hint, character=character)
+        self._diagnostics.error(messages.UNEXPECTED_CHARACTER, span, hint=hint, character=_quoted(character))
         self.bad_characters.append(token.lexpos)
         self.broken |= len(self.bad_characters) >= 2 * Diagnostics.LIMIT
 

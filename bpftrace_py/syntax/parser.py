@@ -226,6 +226,8 @@ class _Parser:
         word, before = self._statement_word(), self._tokens[self._next - 2] if self._next > 1 else None
         if word in _OTHER_LANGUAGES:
             return _OTHER_LANGUAGES[word]
+        if "ATTACH_POINT" in expected or (before is not None and before.type == "ATTACH_POINT"):
+            return self._hint_outside_blocks(token)
         if token.type == "ASSIGN" and "EQUAL" in expected and expected & {")", "PREDICATE_CLOSE"}:
             return "`==` compares"
         if token.type.startswith("ASSIGN") and token.type not in expected:
@@ -233,7 +235,9 @@ class _Parser:
             if before is not None and before.value == word and word not in BUILTINS:
                 hint += f": did you mean `${word}`?"
             return hint
-        if before is not None and before.type == ")" and expected == {"{"}:
+        if token.type in ("INCREMENT", "DECREMENT") and before is not None and before.type in ("IDENTIFIER", "INTEGER"):
+            return "only `@maps` and `$variables` can be counted up and down"
+        if before is not None and (before.type == "ELSE" or (before.type == ")" and expected == {"{"})):
             return "what belongs to `if`, `while` and `unroll` is always in braces"
         if before is not None and before.type == "IDENTIFIER" and token.type in _ARGUMENTS:
             from bpftrace_py.language.functions import FUNCTIONS
@@ -241,6 +245,27 @@ class _Parser:
             if before.value in FUNCTIONS:
                 return f"the arguments of a function are in parentheses: {before.value}(...)"
         return None
+
+    def _hint_outside_blocks(self, token: Token) -> str | None:
+        """The same, between the blocks."""
+        word = self._top_level_word()
+        if word in _NOT_AT_TOP_LEVEL:
+            return _NOT_AT_TOP_LEVEL[word]
+        from bpftrace_py.language.functions import FUNCTIONS
+
+        if word in FUNCTIONS and self._text_of(token) == "(":
+            return f"a program is a probe and its block, such as `BEGIN {{ {FUNCTIONS[word].signature}; }}`"
+        if token.type == "{":
+            return "before a block stands its probe, such as `BEGIN`"
+        return None
+
+    def _top_level_word(self) -> str:
+        """The first word behind the last block or declaration, "" if the error is at the first."""
+        at = self._next - 1
+        while at > 0 and self._tokens[at - 1].type in ("ATTACH_POINT", "JUNK"):
+            at -= 1
+        first = self._tokens[at]
+        return str(first.value.text) if first.type == "ATTACH_POINT" and at < self._next - 1 else ""
 
     def _statement_word(self) -> str:
         """The name that the statement in which the error is begins with, "" if it is none."""
@@ -315,9 +340,22 @@ class _Parser:
         if self._tokens[at].type == "}":
             self._resume(at + 1, "SYNC")
             return
+        if self._top_level_word() in ("config", "fn", "macro"):  # what is in its braces is no block of a probe
+            self._resume(self._behind_braces(at), "SYNC")
+            return
         while at < len(self._tokens) and self._tokens[at].type not in ("{", "DECLARATION"):
             at += 1
         self._resume(at, "SYNC_BLOCK" if at < len(self._tokens) and self._tokens[at].type == "{" else "SYNC")
+
+    def _behind_braces(self, at: int) -> int:
+        """The number of the token behind the next braces."""
+        depth = 0
+        for number in range(at, len(self._tokens)):
+            kind = self._tokens[number].type
+            depth += (kind == "{") - (kind == "}")
+            if kind == "}" and depth == 0:
+                return number + 1
+        return len(self._tokens)
 
     def _resume(self, at: int, kind: str) -> None:
         self._next = at
@@ -329,10 +367,24 @@ _OTHER_LANGUAGES = {
     "for": "there is no `for` loop: `while` and `unroll` are the loops",
     "do": "there is no `do` loop: `while` and `unroll` are the loops",
     "switch": "there is no `switch`: write `if` and `else if`",
+    **dict.fromkeys(("elif", "elseif", "elsif"), "it is written `else if`"),
     "goto": "there is no `goto`",
     **dict.fromkeys(
         ("let", "var", "local", "my", "int", "long", "char", "unsigned", "auto", "string", "uint64", "int64", "uint32", "int32"),
         "variables are not declared: write `$name = value`",
+    ),
+}
+
+
+# What newer versions of bpftrace, and C, have between the blocks.
+_NOT_AT_TOP_LEVEL = {
+    "config": "there are no `config` blocks: the BPFTRACE_* variables of the environment are the settings",
+    "fn": "there are no functions of the script's own",
+    "macro": "there are no macros but those of `#define`",
+    "import": "there is no `import`: `#include` takes declarations from a file",
+    **dict.fromkeys(
+        ("int", "void", "char", "long", "unsigned", "static", "const", "let"),
+        "there are no functions or variables outside the blocks: what probes share is kept in a map, such as `@name`",
     ),
 }
 

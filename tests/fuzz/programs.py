@@ -320,7 +320,7 @@ class ProgramText:
             "numaid",
             "elapsed",
             "cpid",
-            "curtask",
+            "(uint64)curtask",
             "7",
             "$1",
             "$3",
@@ -467,7 +467,7 @@ class ProgramText:
         return quoted(characters[:size])
 
     def _address(self, depth: int) -> str:
-        options = [self._simple_int(), "0", "((struct task_struct *)curtask)->comm", "curtask + 1"]
+        options = [self._simple_int(), "0", "((struct task_struct *)curtask)->comm", "(uint64)curtask + 1"]
         options += [f"args->{name}" for name, held in self._scope.arguments if held.kind in ("pointer", "str")]
         options += [f"${name}" for name, held in self._scope.variables.items() if held.kind in ("pointer", "str")]
         if depth > 0:

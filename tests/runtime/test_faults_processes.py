@@ -237,3 +237,23 @@ def test_a_stopped_session_that_goes_on_has_lost_nothing_silently(mark: Mark) ->
     printed = sum(line.isdigit() for line in done.lines)
     assert f"{mark.map}: 20000" in done.stdout
     assert f"lost {20000 - printed} events: they came faster than they could be printed" in done.stderr
+
+
+def test_the_current_directory_is_deleted(mark: Mark, tmp_path: Path) -> None:
+    """BCC, clang and the search for headers ask for it."""
+    gone = tmp_path / "gone"
+    program = f"#include <linux/in.h>\nstruct a {{ int x; }}; BEGIN {{ {mark.map} = sizeof(struct a) + AF_INET; exit(); }}"
+    for arguments in (["-e", program], ["-c", "true", "-e", program]):
+        gone.mkdir()
+        script = 'cd "$0" && rmdir "$0" && exec "$@"'
+        done = subprocess.run(
+            ["/bin/bash", "-c", script, str(gone), command(), "--no-cache", *arguments],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, f"{mark.map}: 6" in done.stdout) == (0, True), done.stderr
+    gone.mkdir()
+    done = subprocess.run(
+        ["/bin/bash", "-c", script, str(gone), command(), "--include", "a.h", "-e", program],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "error[E0351]" in done.stderr) == (1, True)

@@ -326,6 +326,22 @@ def test_modules_in_the_current_directory_are_not_imported(tmp_path: Path) -> No
     assert not (tmp_path / "imported").exists()
 
 
+def test_an_empty_part_of_the_module_path_is_not_the_current_directory(tmp_path: Path) -> None:
+    """`PYTHONPATH=$PYTHONPATH:/opt/bcc`, as one writes it, has an empty part if there was none before."""
+    for name in "bcc bpftrace_py encodings os re sitecustomize".split():
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name!r})\n")
+    for path in (":/opt/bcc", "/opt/bcc:", ":", "."):
+        done = run_command("--no-cache", "-q", "-e", HELLO, cwd=tmp_path, env={"PYTHONPATH": path})
+        assert (done.status, done.stdout, done.stderr) == (0, "hello\n\n\n", "")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_variables_that_steer_python_do_not_break_it() -> None:
+    for name, value in (("PYTHONHOME", "/nowhere"), ("PYTHONHASHSEED", "x"), ("PYTHONINSPECT", "1"), ("PYTHONPLATLIBDIR", "x")):
+        done = run_command("-q", "-e", HELLO, env={name: value})
+        assert (done.status, done.stdout, done.stderr) == (0, "hello\n\n\n", "")
+
+
 def test_without_home_and_path_it_works(tmp_path: Path) -> None:
     """As cron or an init system may start it. The cache is then in the home that the user database names."""
     done = subprocess.run(

@@ -64,7 +64,8 @@ def test_types_of_the_program_in_casts():
     block = 'printf("%s %d %d\\n", ((struct point *)arg2)->next->name, sizeof(struct point), offsetof(struct point, y));'
     assert "second 48 8\n" in traced(path, "many", block).stdout
     # The kernel's are still there, and so is what the kernel calls by a name that the program has not.
-    assert "main: " in traced(path, "main", 'printf("main: %s\\n", ((struct task_struct *)curtask)->comm);').stdout
+    block = 'printf("main: %d %d %d\\n", ((struct task_struct *)curtask)->comm == comm, curtask->pid == tid, @t->pid == tid);'
+    assert "main: 1 1 1\n" in traced(path, "main", f"@t = curtask; {block}").stdout
 
 
 def test_pointer_in_variable_and_map():

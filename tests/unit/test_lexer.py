@@ -276,3 +276,11 @@ def test_nesting_has_a_limit():
 
 def test_bad_characters_without_end():
     assert len(lex("BEGIN { " + "'" * 1_000_000)[1].reported) == Diagnostics.LIMIT
+
+
+def test_a_byte_that_is_not_utf8_is_called_by_its_number():
+    source = Source("BEGIN { \udcff exit(); }")
+    diagnostics = Diagnostics(source)
+    tokenize(source, diagnostics)
+    (error,) = diagnostics.errors
+    assert (error.text, error.hint) == (r"unexpected character '\xff'", "this byte is not UTF-8, in which programs are written")

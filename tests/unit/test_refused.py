@@ -57,6 +57,22 @@ def test_the_verifiers_last_lines_without_its_statistics():
     assert lines[-2:] == ["    | R1 is bad", "    | (23 more lines with -v)"]
 
 
+@pytest.mark.parametrize(
+    ("log", "feature"),
+    [
+        ("program of this type cannot use helper bpf_override_return#58\n", "override()"),
+        ("unknown func bpf_send_signal#109\n", "signal()"),
+        ("3: (85) call bpf_d_path#147\nhelper call is not allowed in probe\n", "path()"),
+    ],
+)
+def test_a_helper_that_this_kernel_lacks_is_no_bug_of_ours(log, feature):
+    error = refused.by_verifier("tool.bt", 3, errno.EINVAL, log)
+    assert isinstance(error, HostError)
+    (diagnostic,) = error.diagnostics
+    assert (diagnostic.code, diagnostic.text) == ("E0718", f"this kernel does not offer what `{feature}` needs")
+    assert diagnostic.hint.startswith(feature)
+
+
 def test_users_without_permission():
     error = refused.by_verifier("tool.bt", 3, errno.EPERM, "")
     assert isinstance(error, HostError)

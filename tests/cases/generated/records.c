@@ -97,7 +97,8 @@ int kprobe_vfs_open(struct registers *ctx)
 	struct printf_event *event = ring_reserve(MAP(events), sizeof(*event), 0);
 	if (event) {
 		event->action = 0;
-		read_any(event->arg1, 16, (void *)(void *)(task_ + 1832));
+		zero_fill(event->arg1, 16);
+		read_kernel_str(event->arg1, 16, (void *)(task_ + 1832));
 		read_kernel(event->arg2, 64, (void *)(name));
 		value = 0;
 		read_any(&value, sizeof(value), (void *)(path + 8));
@@ -107,7 +108,7 @@ int kprobe_vfs_open(struct registers *ctx)
 		read_any(&value_4, sizeof(value_4), (void *)(value_3 + 64));
 		event->arg3 = value_4;
 		value_5 = 0;
-		read_any(&value_5, sizeof(value_5), (void *)(task_ + 124));
+		read_kernel(&value_5, sizeof(value_5), (void *)(task_ + 124));
 		event->arg4 = value_5;
 		ring_submit(event, wakeup());
 	} else {
