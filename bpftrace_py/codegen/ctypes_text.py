@@ -53,8 +53,8 @@ class AggregateSlot(Type):
 
 
 @record(frozen=True)
-class KeyType(TupleType):
-    """The key of one map: a struct of its own name, which is defined with the map."""
+class NamedStruct(TupleType):
+    """A struct of its own name, which is defined with the map that it belongs to: the map's key, for example."""
 
     c_name: str
 
@@ -93,7 +93,7 @@ class Structs:
             name = f"struct buffer_{type_.capacity}"
             self._define(name, f"u32 length;\n\tu8 bytes[{type_.size - 4}];", type_)
             return name
-        if isinstance(type_, KeyType):
+        if isinstance(type_, NamedStruct):
             return type_.c_name
         assert isinstance(type_, TupleType), type_
         if type_ not in self._names:

@@ -116,12 +116,14 @@ class FunctionText:
             self._taken.append(((type_, stem), name))
         return f"{_MARK}{name}{_MARK}"
 
-    def unfollowed(self, type_: Type, stem: str, start: int = 0) -> str:
-        """A kept object in memory whose content the verifier knows nothing about: all zeros at the start, or a number."""
+    def unfollowed(self, type_: Type, stem: str, start: int | None = 0) -> str:
+        """A kept object in memory whose content the verifier knows nothing about: all zeros at the start, or a number (None:
+        whatever it was)."""
         lvalue = self.memory(type_, stem, kept=True)
         name = lvalue.strip(_MARK)
         self._unfollowed.add(name)
-        self._cleared[name] = start
+        if start is not None:
+            self._cleared[name] = start
         return lvalue
 
     def release(self) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from bpftrace_py.analysis.program import ProbeInstance, TypedProgram
 from bpftrace_py.codegen import unit
-from bpftrace_py.codegen.ctypes_text import KeyType, Structs
+from bpftrace_py.codegen.ctypes_text import NamedStruct, Structs
 from bpftrace_py.codegen.expressions import ExpressionText
 from bpftrace_py.codegen.function import FunctionText
 from bpftrace_py.codegen.key_names import key_names
@@ -222,17 +222,28 @@ class Generator:
 
     def key_object(self, function: FunctionText, script_map: unit.ScriptMap) -> str:
         """Memory for a key of a map, as an lvalue."""
-        return function.memory(KeyType(bpf_key(script_map), f"struct {script_map.table}_key"), "key")
+        return function.memory(NamedStruct(bpf_key(script_map), f"struct {script_map.table}_key"), "key")
 
     def count_lost(self, script_map: unit.ScriptMap) -> str:
         self._needs.add("lost")
         return f"count_lost({1 + list(self.maps).index(script_map.name)})"
 
-    def count_stopped(self, loop: ast.While | ast.Unroll, rounds: int) -> str:
-        """C that counts that a loop was stopped; one call a loop."""
+    def count_stopped(self, loop: ast.While | ast.Unroll, rounds: int, in_time: str) -> str:
+        """C that counts that a loop was stopped; one call a loop. `in_time`: C for whether there was time left, if that counts."""
+        slot = self._count_of_stops(unit.BoundedLoop(self.line_of(loop.span), rounds))
+        if in_time:
+            slot = f"{in_time} ? {slot} : {self._count_of_stops(unit.BoundedLoop(self.line_of(loop.span), rounds, True))}"
+        return f"count_lost({slot})"
+
+    def _count_of_stops(self, loop: unit.BoundedLoop) -> str:
         self._needs.add("lost")
-        self._bounded_loops.append(unit.BoundedLoop(self.line_of(loop.span), rounds))
-        return f"count_lost({len(self.maps) + 1 + len(self._bounded_loops)})"
+        self._bounded_loops.append(loop)
+        return str(len(self.maps) + 1 + len(self._bounded_loops))
+
+    def loop_run(self, function: FunctionText) -> str:
+        """Memory for the time that the loops of one run take, as an lvalue."""
+        self._needs.add("loop_run")
+        return function.unfollowed(NamedStruct((UINT64, UINT64), "struct loop_run"), "loop_run", None)
 
     def add_text(self, place: str, amount: str) -> str:
         """Add to a value that is this CPU's own. A program that can lose the CPU half way has to do it in one step."""

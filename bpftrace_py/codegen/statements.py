@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bpftrace_py.codegen import loops
 from bpftrace_py.codegen.events import EventText
 from bpftrace_py.codegen.loops import Cost
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from bpftrace_py.codegen.expressions import ExpressionText
 
 _AS_WRITTEN = "#pragma clang loop unroll(disable)"
+_RETURN = re.compile(r"^(\t+)return 0;$")
 
 
 class StatementText:
@@ -31,6 +34,9 @@ class StatementText:
         self._spent = Cost()  # of those
         self._left = ""  # the number of rounds that all loops together may still take
         self._height = 0  # of the outermost `while` around the statement at hand
+        self._inside = False  # whether the statement at hand is in a loop
+        self._timed = False  # whether it is in one that takes time from the loops' share
+        self._run = ""  # where that time is kept
 
     def block(self, block: ast.Block) -> bool:
         """Write the statements. True if control does not come out at the end; what follows such a statement is left out."""
@@ -59,10 +65,8 @@ class StatementText:
                 self._assignment(node)
             case ast.If():
                 return self._if(node)
-            case ast.Unroll():
-                self._unroll(node)
-            case ast.While():
-                self._while(node)
+            case ast.Unroll() | ast.While():
+                self._loop(node)
             case ast.Jump():
                 self._fn.line("return 0;" if node.kind == "return" else f"{node.kind};")
                 return True
@@ -110,6 +114,24 @@ class StatementText:
             with self._fn.block("else"):
                 else_ends = self.block(node.otherwise)
         return then_ends and else_ends
+
+    def _loop(self, node: ast.Unroll | ast.While) -> None:
+        """A loop. Around an outermost one stands what keeps the time, if that or one inside has a bound."""
+        write = self._unroll if isinstance(node, ast.Unroll) else self._while
+        if self._inside:
+            write(node)  # type: ignore[arg-type]
+            return
+        self._inside, self._timed = True, False
+        with self._fn.captured(0) as lines:
+            write(node)  # type: ignore[arg-type]
+        self._inside = False
+        if not self._timed:
+            self._fn.add(lines)
+            return
+        self._fn.line(f"if (!enter_loop(&{self._run}))")
+        self._fn.line(f"\t{self._left} = 0;")
+        self._fn.add([_RETURN.sub(rf"\1return leave_loop(&{self._run});", line) for line in lines])
+        self._fn.line(f"leave_loop(&{self._run});")
 
     def _unroll(self, node: ast.Unroll) -> None:
         assert isinstance(node.count, ast.Integer)
@@ -185,12 +207,18 @@ class StatementText:
         """The lines that stop a loop after so many rounds (or the kernel's many), and count that it was stopped."""
         rounds = self._fn.fresh("rounds")
         self._fn.line(f"u32 {rounds} = 0;")
+        special = self._ex.instance.context.probe_type in ("BEGIN", "END")
         if not self._left:
-            special = self._ex.instance.context.probe_type in ("BEGIN", "END")
             self._left = self._fn.unfollowed(
                 INT64, "rounds_left", loops.MOST_ROUNDS if special else loops.MOST_ROUNDS_OF_EVENT
             )
-        with self._fn.captured() as lines, self._fn.block(f"if (out_of_rounds({rounds}, {most}, {self._left}))"):
-            self._fn.line(f"{self._generator.count_stopped(node, most)}; // the verifier has to see an end")
+        stop, in_time = f"out_of_rounds({rounds}, {most}, {self._left})", ""
+        if not special:  # those run once, and not in anybody's way
+            self._run = self._run or self._generator.loop_run(self._fn)
+            self._timed = True
+            stop += f" || out_of_time({rounds}, {self._left}, &{self._run})"
+            in_time = f"{self._run}.seen"
+        with self._fn.captured() as lines, self._fn.block(f"if ({stop})"):
+            self._fn.line(f"{self._generator.count_stopped(node, most, in_time)}; // the verifier has to see an end")
             self._fn.line("break;")
         return lines

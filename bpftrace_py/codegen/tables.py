@@ -66,6 +66,43 @@ inline_ int told(u32 action, int result)
 	return result;
 }"""
 
+_LOOP_TIME = """/*
+ * `loops_paid` is the moment at which this CPU's loops will have taken their share of its time and no more. A loop does not begin
+ * while that is too far ahead. An interrupt may come in between and its update be lost: one loop then costs nothing.
+ */
+inline_ u64 enter_loop(volatile struct loop_run *run)
+{
+	u32 zero = 0;
+	u64 now = ktime_ns(), *paid = map_lookup(MAP(loops_paid), &zero);
+	run->took = 0;
+	run->seen = paid && *paid <= now + LOOP_CREDIT ? now : 0;
+	return run->seen;
+}
+
+inline_ u64 took_until(u64 now, volatile struct loop_run *run)
+{
+	u64 step = now - run->seen;
+	return run->took + (step < LOOP_STEP ? step : LOOP_STEP);
+}
+
+inline_ u64 may_go_on(volatile struct loop_run *run)
+{
+	u64 now = ktime_ns();
+	run->took = took_until(now, run);
+	run->seen = run->took < LOOP_RUN ? now : 0;
+	return run->seen;
+}
+
+inline_ int leave_loop(volatile struct loop_run *run)
+{
+	u32 zero = 0;
+	u64 now = ktime_ns(), *paid = map_lookup(MAP(loops_paid), &zero);
+	u64 took = run->seen ? took_until(now, run) : run->took;
+	if (paid && took)
+		*paid = (*paid > now - took ? *paid : now - took) + LOOP_PRICE * took;
+	return 0;
+}"""
+
 _SEND = """/* Ask for an action without arguments. Where there is no room for it, it stays pending, out of order but not lost. User
  * space wakes for it: what an exit() is late for still runs. */
 inline_ void send(u32 action)
@@ -206,6 +243,12 @@ class Tables:
             )
         if "join" in needs:
             lines.append("struct join_event {\n\tu32 action;\n\tu32 count;\n\tchar strings[16][1024];\n};")
+        if "loop_run" in needs:
+            lines.append(
+                "struct loop_run {\n\tu64 seen; // when the clock was looked at; 0: there is no time left\n"
+                "\tu64 took; // until then\n};"
+            )
+            lines.append(f'TABLE({self._next()}, "percpu_array", u32, u64, loops_paid, 1);')
         if "stacks" in needs:
             lines += self._stack_tables()
         return lines
@@ -250,6 +293,8 @@ class Tables:
             parts.append(_COUNT_LOST)
         if "events" in needs:
             parts.append(_WAKEUP)
+        if "loop_run" in needs:
+            parts.append(_LOOP_TIME)
         if "told" in needs:
             parts.append(_TOLD)
         if "late" in needs:

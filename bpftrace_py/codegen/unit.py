@@ -253,10 +253,11 @@ class ProgramSpec:
 @record(frozen=True)
 class BoundedLoop:
     """A loop of the script that is stopped after so many `rounds`, since the verifier does not see its own end. 0 rounds:
-    when the kernel has enough of it."""
+    when the kernel has enough of it. `by_time`: the same loop a second time, for when it took too much time."""
 
     line: int
     rounds: int
+    by_time: bool = False
 
 
 @record(frozen=True)
@@ -291,15 +292,17 @@ class Unit:
 
     def with_kernel_loops(self) -> Unit:
         """The same with loops that the kernel ends by itself, if it has the instruction for that."""
-        loops = tuple(BoundedLoop(loop.line, 0) for loop in self.bounded_loops)
-        return self._with_loops("out_of_rounds out_of_kernel_rounds", loops, self.loop_divisor)
+        loops = tuple(BoundedLoop(loop.line, 0, loop.by_time) for loop in self.bounded_loops)
+        by_kernel = self._with_loops("out_of_rounds out_of_kernel_rounds", loops, self.loop_divisor)
+        timed = any(loop.by_time for loop in loops)
+        return by_kernel._with("out_of_time out_of_kernel_time") if timed else by_kernel
 
     def with_shorter_loops(self) -> Unit | None:
         """The same with a quarter of the rounds in every bounded loop; None if they cannot be shorter."""
         if not any(loop.rounds > 1 for loop in self.bounded_loops):
             return None
         divisor = 4 * self.loop_divisor
-        loops = tuple(BoundedLoop(loop.line, max(1, loop.rounds // 4)) for loop in self.bounded_loops)
+        loops = tuple(BoundedLoop(loop.line, max(1, loop.rounds // 4), loop.by_time) for loop in self.bounded_loops)
         return self._with_loops(f"LOOP_DIVISOR {divisor}", loops, divisor)
 
     def _with_loops(self, definition: str, loops: tuple[BoundedLoop, ...], divisor: int) -> Unit:

@@ -118,8 +118,15 @@ class LossReport:
             self._warn(warning(messages.STACKS_LOST, count=stacks[0]))
         for loop, stops in zip(self._unit.bounded_loops, stacks[1:], strict=False):
             if stops:
-                after = f"after {loop.rounds} rounds" if loop.rounds else "as the probe's loops ran too long"
-                self._warn(warning(messages.LOOP_STOPPED, line=loop.line, times=_times(stops), after=after))
+                self._warn(
+                    warning(messages.LOOP_STOPPED, line=loop.line, times=_times(stops), after=_reason_to_stop(loop))
+                )
+
+
+def _reason_to_stop(loop: unit.BoundedLoop) -> str:
+    if loop.by_time:
+        return "as loops took too much of the CPU's time"
+    return f"after {loop.rounds} rounds" if loop.rounds else "as the probe's loops ran too long"
 
 
 def _times(count: int) -> str:

@@ -158,6 +158,16 @@ inline_ void comm_of_task(char *to, u32 offset)
 	})
 
 /*
+ * The loops of events get a share of each CPU's time and no more, whatever the script and the events are: a nanosecond in them
+ * costs LOOP_PRICE, so that at 2 they take half. They may be LOOP_CREDIT ns ahead, and one run goes on for no more than LOOP_RUN.
+ * What comes between two looks at the clock (another thread, another virtual machine) counts for no more than LOOP_STEP.
+ */
+enum { LOOP_PRICE = 2, LOOP_CREDIT = 20000000, LOOP_RUN = 8000000, LOOP_STEP = 4000000, LOOP_ROUNDS_A_LOOK = 32 };
+/* Where the verifier follows each round there are so few that the clock is looked at before and behind them only. */
+#define out_of_time(rounds, left, run) (rounds == 1 && !(run)->seen)
+#define out_of_kernel_time(rounds, left, run) (left % LOOP_ROUNDS_A_LOOK == 0 && !may_go_on(run) && !(left = 0))
+
+/*
  * Division by zero is 0 to BPF, and what is left is all; to C it is anything, so that the compiler must not see the zero. Nor may it
  * see what is divided and what comes out: it takes a comparison of the two for a question about a and b, or about an overflow.
  */
