@@ -38,6 +38,7 @@ SECOND_KERNEL = tuple(
         "test_user_probes.py::test_namespaces_semaphores_and_places",
         "test_user_arguments.py::test_records_by_value[arguments]",
         "test_loops.py::test_a_loop_in_a_loop",
+        "test_loop_time.py",
         "test_late_strings.py",
         "test_helper_errors.py::test_reads_are_told_under_kk",
         "test_symbolizer_live.py::test_a_program_that_has_exited",

@@ -3,7 +3,8 @@
 The kernel's verifier follows a loop round by round and remembers every branch that it has not tried yet, up to a limit.
 A short loop, which plainly counts to a small constant, is left to it. Any other gets a bound (`out_of_rounds` in the
 prelude): on a kernel that ends loops by itself (may_goto, 6.9) a high one for all loops together, elsewhere one that keeps
-the whole program below the verifier's limit. Where a bound cuts a loop short at run time, that is counted and told.
+the whole program below the verifier's limit. Where a bound cuts a loop short at run time, that is counted and told. On
+events, such loops also take from a share of the CPU's time (`enter_loop` in `tables.py`).
 
 What a loop that is not short changes is kept in memory whose content the verifier does not follow (`LoopPlan`): with
 their values it would tell each round apart from every other and never be done.
@@ -19,7 +20,7 @@ from bpftrace_py.syntax.visitor import walk
 # Of the 8192 that the verifier keeps in mind. Where there are more, it gives up; some kernels of 6.18 have an oops then.
 BRANCHES = 3500
 INSTRUCTIONS = 350_000  # of the million that it looks at
-# Of all loops of a probe together, each time it runs: a loop without end on an event that is frequent must not stop the machine.
+# Of all loops of a probe together, each time it runs.
 MOST_ROUNDS = 1_000_000
 MOST_ROUNDS_OF_EVENT = 20_000
 SHORT = 64  # rounds, of all loops around it together, that the verifier may follow one by one

@@ -39,7 +39,9 @@ LOOP_STOPPED = message(
     "W0911", "the loop in line {line} was stopped {times}, {after}",
     "The kernel must see that every loop ends, and a loop without end must not stop the machine. From Linux 6.9 on, the loops of a"
     " probe may take 20,000 rounds each time it runs, those of BEGIN and END a million. Older kernels follow a loop round by round,"
-    " and one that does not count to a small constant gets a bound on its rounds, as high as they allow for what is in the loop.",
+    " and one that does not count to a small constant gets a bound on its rounds, as high as they allow for what is in the loop."
+    " Besides, the loops of probes other than BEGIN and END may take half of each CPU's time and no more, over a while, and one run"
+    " of them some 8 ms: a loop that would go on is stopped, and one that would begin does not.",
 )
 COMMAND_CRASHED = message("W0914", "the command of -c was ended by signal {number} ({text})", "-v tells its exit status, too.")
 COMMANDS_NOT_RUN = message(

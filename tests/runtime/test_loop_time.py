@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,8 +145,8 @@ def test_one_run_ends_when_it_takes_too_long(features: Features):
         assert loops.stopped(by_time=False) + loops.stopped(by_time=True) == 1
         if not loaded.unit.bounded_loops[0].rounds:
             assert loops.stopped(by_time=True) == 1
-            assert PRICE * RUN < loops.paid - before  # and no more than is counted for the last rounds
-        assert loops.paid - time.monotonic_ns() <= PRICE * (RUN + STEP)
+            assert loops.paid - before > PRICE * RUN
+        assert loops.paid - time.monotonic_ns() <= (PRICE - 1) * (RUN + STEP)
 
 
 def bpf_time(pid: int) -> tuple[int, int]:
@@ -177,8 +176,7 @@ HEAVY = f"""tracepoint:syscalls:sys_enter_getppid /pid == {os.getpid()}/ {{
 }}"""
 
 
-@FORMS
-def test_a_heavy_loop_on_a_frequent_event_takes_its_share_and_no_more(features: Features):
+def test_a_heavy_loop_on_a_frequent_event_takes_its_share_and_no_more():
     """Without a limit, a call would take a hundred times as long, and all of that in the loop."""
     with bpf_statistics(), Session("-e", HEAVY) as session:
         session.wait_attached()

@@ -83,6 +83,56 @@ def test_an_event_has_fewer_rounds_than_begin():
     assert "scratch->rounds_left = 20000;" in unit.c_source
 
 
+def event(body: str) -> str:
+    return compile_source(Source(f"interval:s:1 {{ {body} }}"), Config(), FakeHost()).c_source
+
+
+def test_a_loop_of_an_event_has_its_time_looked_at():
+    text = event("while (rand) { @ = count(); if (pid) { return; } while (cpu) { exit(); } }").partition("\nint ")[2]
+    assert text.count("enter_loop(&scratch->loop_run)") == 1  # once, at the outermost
+    assert text.count("\tleave_loop(&scratch->loop_run);\n\treturn 0;\n}") == 1
+    assert text.count("return leave_loop(&scratch->loop_run);") == 2 and text.count("return 0;") == 2
+    for rounds in ("rounds", "rounds_2"):
+        assert f", scratch->rounds_left) || out_of_time({rounds}, scratch->rounds_left, &scratch->loop_run)) {{\n" in text
+    assert "count_lost(scratch->loop_run.seen ? 3 : 4);" in text and "count_lost(scratch->loop_run.seen ? 5 : 6);" in text
+
+
+def test_a_loop_with_a_bound_in_a_short_one_has_its_time_looked_at_outside():
+    before, _, loop = event("unroll(3) { while (rand) { @ = count(); } }").partition("if (!enter_loop(&scratch->loop_run))")
+    assert "round < 3" in loop and "round < 3" not in before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BEGIN { while (rand) { @ = count(); return; } }",
+        "END { $i = 0; while ($i < 5000) { $i++; @ = count(); } }",
+        "interval:s:1 { $i = 0; while ($i < 10) { $i++; @ = count(); if (rand) { return; } } unroll(20) { @x++; } }",
+        "interval:s:1 { @ = count(); }",
+    ],
+)
+def test_other_programs_have_nothing_of_it(text: str):
+    unit = compile_source(Source(text), Config(), FakeHost())
+    assert not any(loop.by_time for loop in unit.bounded_loops)
+    for name in ("loop_run", "loops_paid", "enter_loop", "leave_loop", "out_of_time"):
+        assert name not in unit.c_source and name not in unit.with_kernel_loops().c_source
+
+
+def test_the_forms_of_a_loop_of_an_event():
+    unit = compile_source(Source("interval:s:1 {\n while (rand) { @ = count(); } }"), Config(), FakeHost())
+    most = unit.bounded_loops[0].rounds
+    assert unit.bounded_loops == (BoundedLoop(2, most), BoundedLoop(2, most, by_time=True))
+    by_kernel = unit.with_kernel_loops()
+    assert by_kernel.bounded_loops == (BoundedLoop(2, 0), BoundedLoop(2, 0, by_time=True))
+    assert by_kernel.c_source.startswith(
+        "#undef out_of_rounds\n#define out_of_rounds out_of_kernel_rounds\n"
+        "#undef out_of_time\n#define out_of_time out_of_kernel_time\n// Generated"
+    )
+    shorter = unit.with_shorter_loops()
+    assert shorter is not None
+    assert shorter.bounded_loops == (BoundedLoop(2, most // 4), BoundedLoop(2, most // 4, by_time=True))
+
+
 @pytest.mark.parametrize(("told", "unfollowed"), [(0, False), (1, True), (2, True)])
 def test_reads_that_are_told_make_loops_longer_for_the_verifier(told: int, unfollowed: bool) -> None:
     program = "BEGIN { $x = 1; unroll(9) { @[str(uptr(rand))] = count(); $x = rand; } print($x); }"
