@@ -18,6 +18,7 @@ from bpftrace_py import messages
 from bpftrace_py.diagnostics import host_error
 from bpftrace_py.postponed import postponed
 from bpftrace_py.runtime import kallsyms_scan
+from bpftrace_py.runtime.back_edges import with_jumps_back
 from bpftrace_py.runtime.image import Code, Image, MapSpec, unlink
 from bpftrace_py.runtime.kernel import MAP_TYPE_RINGBUF
 
@@ -216,5 +217,5 @@ def _extract(lib: Any, module: int, functions: Sequence[str], entries: dict[str,
         start = lib.bpf_function_start(module, function.encode())
         assert start, f"the C text has no function {function}"
         code = ctypes.string_at(start, lib.bpf_function_size(module, function.encode()))
-        programs[function] = unlink(code, index_by_fd)
+        programs[function] = unlink(with_jumps_back(code), index_by_fd)
     return Image(tuple(maps), programs, ctypes.string_at(lib.bpf_module_license(module)))
