@@ -10,11 +10,9 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
-    from typing import Any
-
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.diagnostics import Diagnostic
     from bpftrace_py.library import TraceSession

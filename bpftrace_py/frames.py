@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from bpftrace_py.results import Average, Histogram, Table
 
-TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
-    from typing import Any
-
     import pandas
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from bpftrace_py.config import Config, from_environment
 from bpftrace_py.diagnostics import Diagnostic
 from bpftrace_py.record import replace
 from bpftrace_py.source import Source
 
-TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
 if TYPE_CHECKING:
-    from typing import Any
-
     from bpftrace_py.asynchronous import AsyncTraceSession
     from bpftrace_py.codegen.unit import Unit
     from bpftrace_py.host import Host
