@@ -153,10 +153,11 @@ def _compile_all(requests: int, replies: int) -> None:
     # On a third CPU while Python reads the modules. A foreign function runs without the interpreter's lock; `ctypes.CDLL` would
     # hold it all the while. Nothing waits for it: the import of the bindings does, and tells of a library that cannot be loaded.
     _thread.start_new_thread(ctypes.CDLL(None).dlopen, (b"libbcc.so.0", os.RTLD_NOW))
-    from bpftrace_py.runtime import bcc_backend
+    from bpftrace_py.runtime import bcc_backend, relocation_tables
     from bpftrace_py.runtime.compile_parts import compile_parts
 
     bcc_backend.bindings()
+    relocation_tables.give_back()
     while True:
         image, log = compile_parts(*child_messages.receive(requests))
         child_messages.send(replies, (image.plain(), log))
