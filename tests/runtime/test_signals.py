@@ -13,7 +13,7 @@ import pytest
 
 from bpftrace_py.runtime.child import descendants
 from tests.leftovers import Mark
-from tests.live import TIME_LIMIT, Session, command, run
+from tests.live import Session, command, run, wait_until
 
 PROGRAM = 'BEGIN { printf("begin\\n"); @ = 1; } END { printf("end\\n"); }'
 # Detaching one probe of a process takes about a tenth of a second, so that a second signal finds it at work.
@@ -107,11 +107,20 @@ def test_the_signal_is_passed_on_to_the_command(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "interrupted\n"
 
 
+def below(pid: int, name: str) -> str:
+    """What /proc says under this name of each process that descends from `pid`."""
+    texts = []
+    for descendant in descendants(pid):
+        try:
+            texts.append(Path(f"/proc/{descendant}/{name}").read_text())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+    return "".join(texts)
+
+
 def test_while_it_compiles_it_ends_quietly() -> None:
     with Session("--no-cache", "-q", "-e", PROGRAM) as session:
-        deadline = time.monotonic() + 30
-        while "libbcc.so" not in Path(f"/proc/{session.pid}/maps").read_text():
-            assert time.monotonic() < deadline
+        wait_until(lambda: "libbcc.so" in below(session.pid, "maps") or "begin" in session.stdout)
         done = session.interrupt()
     # Before the session it ends as any command does; too late for the compiler, it may find the session running.
     assert done.status in (0, 130, -signal.SIGINT)
@@ -162,9 +171,7 @@ def test_what_a_command_of_c_has_started_is_ended_with_it() -> None:
     with Session(*words, env=mark.env) as session:
         session.wait_for("^began$")
         session.wait_attached()
-        deadline = time.monotonic() + TIME_LIMIT
-        while not any(Path(f"/proc/{pid}/comm").read_text() == "sleep\n" for pid in descendants(session.pid)):
-            assert time.monotonic() < deadline
+        wait_until(lambda: "sleep\n" in below(session.pid, "comm"))
         assert session.interrupt().status == 0
     mark.assert_nothing_left()
 
