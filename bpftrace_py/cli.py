@@ -23,6 +23,7 @@ else:
 
 NAME = "bpftrace-py"
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+LAST_WORDS = b"error[E0905]: there is not enough of what this takes: memory\n"  # where the registry cannot be read any more
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of what -l, -d and the like print; a session has its own
 
 USAGE = f"""\
@@ -235,7 +236,11 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # the last line of defence: a sentence, never a traceback
         if isinstance(error, OSError) and error.errno in _DISK:
             _silence_stdout()
-        return _report_bug(error, verbose=_is_verbose(words))
+        try:
+            return _report_bug(error, verbose=_is_verbose(words))
+        except (MemoryError, OSError, ImportError):  # not even enough to say it
+            os.write(2, LAST_WORDS)
+            return 1
 
 
 def _run(words: list[str]) -> int:

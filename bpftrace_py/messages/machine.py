@@ -18,6 +18,10 @@ BCC_WRONG_PACKAGE = message(
     "PyPI has an unrelated package of the same name, which hides the system's.",
 )
 BCC_UNUSABLE = message("E0704", "BCC's Python bindings cannot be used: {reason}")
+COMPILER_CRASHED = message(
+    "E0719", "the compiler crashed ({reason}): this is a bug in bpftrace-py, in BCC or in LLVM",
+    "It runs in a process of its own, so that nothing else was harmed. A script that is shorter or simpler may get by.",
+)
 COMPILE_REFUSED = message(
     "E0705", "clang refused the C that was generated for {place}: this is a bug in bpftrace-py{excerpt}",
     "The script is right. Please report it, with the output of the same command with -v.",

@@ -36,6 +36,8 @@ FLAGS = ("-D__BPF_HELPERS_H", "-D_UAPI__LINUX_BPF_H__", "-g0", "-fwrapv", "-Xcla
 _SYSTEM_BINDINGS = "/usr/lib/python3/dist-packages/bcc"
 # BCC attaches functions with such names by itself as soon as they are compiled.
 _AUTOLOADED = ("kprobe__", "kretprobe__", "tracepoint__", "raw_tracepoint__", "kfunc__", "kretfunc__", "lsm__")
+# What the dynamic linker says when there is not enough.
+_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "cannot create shared object descriptor")
 _compiling = _thread.allocate_lock()  # the environment, the working directory and fds 1 and 2 belong to the whole process
 
 
@@ -66,6 +68,10 @@ def bindings() -> ModuleType:
         OSError,
         AttributeError,
     ) as error:  # OSError: no libbcc.so.0; AttributeError: another version's
+        if any(words in str(error) for words in _NO_MEMORY):
+            from bpftrace_py.runtime import refused
+
+            raise host_error(messages.EXHAUSTED, reason="memory", hint=refused.ADDRESSES_HINT) from error
         raise host_error(
             messages.BCC_UNUSABLE, reason=error, hint="apt-get install --reinstall python3-bpfcc"
         ) from error

@@ -4,8 +4,8 @@ Loading libbcc takes the dynamic loader some 20 ms, and its 100 MB stay with who
 while this process makes C of the script, compiles that, and goes: what traces for hours stays small, and cold and warm sessions
 are the same but for where their bytecode comes from.
 
-The child is a help, not a need: whatever goes wrong in it (no BCC, no memory, clang refuses the text, LLVM gives up) is found
-again, and told, by compiling in this process.
+The child is a help, not a need: where there can be none, or somebody has killed it, this process compiles. What goes wrong in it
+is told as if it had gone wrong here. A crash of LLVM takes the child along, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Sequence
     from typing import NoReturn
+
+    from bpftrace_py.diagnostics import BpftraceError
+
+    _Told = tuple[str, str, str, str | None]  # of a diagnostic: the kind of its error, code, text, hint
 else:
     import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
 
@@ -56,7 +60,7 @@ class CompilerProcess:
         self._request((c_source, tuple(functions)))
 
     def compile(self, c_source: str, functions: Sequence[str]) -> tuple[Image, str]:
-        """See `bcc_backend.compile_image`."""
+        """See `bcc_backend.compile_image`. Raises `BpftraceError` as well if LLVM crashes."""
         request = c_source, tuple(functions)
         if self._begun is not None and self._begun != request:
             self._reply()
@@ -64,7 +68,9 @@ class CompilerProcess:
             self._request(request)
         reply = self._reply()
         if reply is not None:
-            image, log = reply
+            image, log, errors = reply
+            if errors:
+                raise _error(errors, log)
             return Image.from_plain(image), log
         from bpftrace_py.runtime import bcc_backend
 
@@ -79,17 +85,31 @@ class CompilerProcess:
             except BrokenPipeError:
                 self.close()
 
-    def _reply(self) -> tuple[object, str] | None:
+    def _reply(self) -> tuple[object, str, list[_Told]] | None:
         """What became of the request: None if nothing did, since the child has ended."""
         if self._begun is None:
             return None
         self._begun = None
         try:
-            reply: tuple[object, str] = child_messages.receive(self._replies)
+            reply: tuple[object, str, list[_Told]] = child_messages.receive(self._replies)
         except EOFError:
-            self.close()
+            self._check_crash()
             return None
         return reply
+
+    def _check_crash(self) -> None:
+        """The child has ended. If LLVM has crashed in it, or had no memory, it would do so here as well: raises `BpftraceError`."""
+        pid, self._pid = self._pid, 0
+        self.dismiss()
+        os.close(self._replies)
+        self._replies = -1
+        _, status = os.waitpid(pid, 0)
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        if number != signal.SIGKILL:  # which others send, such as the OOM killer
+            from bpftrace_py.runtime import refused
+
+            if number or refused.addresses_are_limited():
+                raise refused.compiler_crashed(number)
 
     @property
     def ended_fd(self) -> int | None:
@@ -111,6 +131,22 @@ class CompilerProcess:
             self._replies = -1
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+
+def _told(error: BpftraceError) -> list[_Told]:
+    return [(type(error).__name__, d.code, d.text, d.hint) for d in error.diagnostics]
+
+
+def _error(told: list[_Told], log: str) -> BpftraceError:
+    """The error that a child has told of."""
+    from bpftrace_py.diagnostics import Diagnostic, HostError, InternalError, Severity
+
+    diagnostics = [Diagnostic(Severity.ERROR, code, text, hint=hint) for _, code, text, hint in told]
+    if told[0][0] == HostError.__name__:
+        return HostError(diagnostics)
+    error = InternalError(diagnostics)
+    error.log = log
+    return error
 
 
 def _close(fds: list[int]) -> None:
@@ -153,11 +189,21 @@ def _compile_all(requests: int, replies: int) -> None:
     # On a third CPU while Python reads the modules. A foreign function runs without the interpreter's lock; `ctypes.CDLL` would
     # hold it all the while. Nothing waits for it: the import of the bindings does, and tells of a library that cannot be loaded.
     _thread.start_new_thread(ctypes.CDLL(None).dlopen, (b"libbcc.so.0", os.RTLD_NOW))
+    from bpftrace_py.diagnostics import BpftraceError
     from bpftrace_py.runtime import bcc_backend, relocation_tables
     from bpftrace_py.runtime.compile_parts import compile_parts
 
-    bcc_backend.bindings()
+    try:
+        bcc_backend.bindings()
+    except BpftraceError as error:
+        child_messages.receive(requests)
+        child_messages.send(replies, (None, "", _told(error)))
+        return
     relocation_tables.give_back()
     while True:
-        image, log = compile_parts(*child_messages.receive(requests))
-        child_messages.send(replies, (image.plain(), log))
+        request = child_messages.receive(requests)
+        try:
+            image, log = compile_parts(*request)
+            child_messages.send(replies, (image.plain(), log, []))
+        except BpftraceError as error:
+            child_messages.send(replies, (None, getattr(error, "log", ""), _told(error)))

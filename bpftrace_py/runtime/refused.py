@@ -26,6 +26,7 @@ _OPTIONAL = {
     "bpf_d_path": ("path()", "Linux 5.10, and one of the few functions in which the kernel allows it"),
     "bpf_get_current_cgroup_id": ("cgroup", "Linux 4.18"),
 }
+ADDRESSES_HINT = "compiling takes 300 MB of addresses: `ulimit -v` shows and raises the limit"
 _READS_KERNEL = ("bpf_probe_read_kernel", "bpf_probe_read_compat", "bpf_probe_read#")
 
 
@@ -43,6 +44,24 @@ def by_clang(c_source: str, log: str) -> BpftraceError:
     line_number = _c_line(lines[first]) if lines else None
     place = script_place(c_source, line_number) if line_number else None
     return _internal(messages.COMPILE_REFUSED, lines[first:], 0, log, place or "the script")
+
+
+def addresses_are_limited() -> bool:
+    """Whether there is a limit to the memory that this process may map (`ulimit -v`)."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def compiler_crashed(number: int) -> BpftraceError:
+    """A signal (or what comes of too little memory) has ended the process that compiles. `HostError` if it may be memory."""
+    import signal
+
+    if addresses_are_limited():
+        return host_error(messages.EXHAUSTED, reason="memory", hint=ADDRESSES_HINT)
+    text = (signal.strsignal(number) or f"signal {number}").lower()
+    message = messages.COMPILER_CRASHED
+    return InternalError([Diagnostic(Severity.ERROR, message.code, message.template.format(reason=text))])
 
 
 def by_verifier(script: str, line: int, number: int, log: str) -> BpftraceError:

@@ -69,6 +69,16 @@ def test_a_child_that_dies_is_done_without(compiler: CompilerProcess) -> None:
     assert image.maps[0].name == "counts"
 
 
+def test_a_crash_is_not_tried_again_here(compiler: CompilerProcess) -> None:
+    before = os.listdir("/proc/self/fd")
+    compiler.begin_loading()
+    os.kill(child_of(compiler), signal.SIGTRAP)  # as SIGSEGV, but that pytest does not handle it
+    with pytest.raises(InternalError) as caught:
+        compiler.compile(SOURCE, FUNCTIONS)
+    assert caught.value.diagnostics[0].code == "E0719"
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_no_process_can_be_made(compiler: CompilerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")

@@ -298,6 +298,17 @@ def test_no_memory_for_maps(mark: Mark) -> None:
             )
 
 
+@pytest.mark.parametrize("megabytes", [40, 60, 100, 150, 200, *range(220, 300, 5)])
+def test_no_room_for_what_compiles(mark: Mark, megabytes: int) -> None:
+    """Address space for 40 MB and more: where it ends is another place in Python, the dynamic linker or LLVM each time."""
+    script = f'ulimit -v {megabytes << 10}; exec "$@"'
+    program = f"BEGIN {{ {mark.map}[1] = 1; exit(); }}"
+    done = started(mark, "bash", "-c", script, "bash", command(), "-q", "--no-cache", "-e", program)
+    if done.returncode:
+        said(done, "error[E0905]: there is not enough of what this takes: memory\n")
+    mark.assert_nothing_left()
+
+
 def test_a_memory_limit_that_ends_it_leaves_nothing(mark: Mark) -> None:
     """The kernel kills it in the middle: what was attached goes with it, and so does the command of -c."""
     with memory_group(18 << 20) as group:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bpftrace_py import cli, command
-from bpftrace_py.diagnostics import HostError
+from bpftrace_py import cli, command, messages
+from bpftrace_py.diagnostics import HostError, host_error
 from bpftrace_py.files import open_output
 from bpftrace_py.live_host import LiveHost
 from bpftrace_py.version import __version__
@@ -174,6 +174,11 @@ def test_the_dry_run_shows_the_tree_and_the_c() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Program\n BEGIN\n  call: printf\n   string: hello\\n\n")
     assert 'int BEGIN(void *ctx)\n{\n\t// 1: printf("hello\\n")\n' in done.stdout
+
+
+def test_the_last_words_are_those_of_the_registry() -> None:
+    error = host_error(messages.EXHAUSTED, reason="memory")
+    assert cli.LAST_WORDS.decode() == f"{error}\n"
 
 
 def test_the_verbose_dry_run_shows_every_pass_and_the_prelude() -> None:

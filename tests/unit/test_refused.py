@@ -1,6 +1,8 @@
 """What is said when clang, the verifier or the kernel refuse."""
 
 import errno
+import resource
+import signal
 
 import pytest
 
@@ -100,3 +102,17 @@ def test_a_block_that_is_too_large_is_no_bug_of_ours(log: str):
     assert isinstance(error, HostError)
     assert error.diagnostics[0].code == "E0717"
     assert "the block at tool.bt:3" in error.diagnostics[0].text
+
+
+def test_a_crash_of_the_compiler():
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    unlimited = refused.compiler_crashed(signal.SIGSEGV)
+    assert isinstance(unlimited, InternalError)
+    assert "[E0719]: the compiler crashed (segmentation fault): this is a bug in bpftrace-py" in str(unlimited)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 40, before[1]))
+    try:
+        limited = refused.compiler_crashed(signal.SIGABRT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert isinstance(limited, HostError)
+    assert str(limited).startswith("error[E0905]: there is not enough of what this takes: memory\n  hint: ")
