@@ -83,7 +83,7 @@ class CompilerProcess:
                 child_messages.send(self._requests, request)
                 self._begun = request
             except BrokenPipeError:
-                self.close()
+                self._check_crash()
 
     def _reply(self) -> tuple[object, str, list[_Told]] | None:
         """What became of the request: None if nothing did, since the child has ended."""
