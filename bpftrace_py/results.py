@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bpftrace_py import types
 from bpftrace_py.codegen.unit import ScriptMap
 from bpftrace_py.export.names import label_names
-from bpftrace_py.output.histogram import Bucket, buckets
+from bpftrace_py.output.histogram import buckets
 from bpftrace_py.output.maps import Element
 from bpftrace_py.output.values import Texts, Value, plain
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = ["Average", "Bucket", "Event", "Histogram", "Stats", "Table", "map_value"]
+
+
+class Bucket(NamedTuple):
+    """Values from `low` to below `high`; None where there is no bound."""
+
+    low: int | None
+    high: int | None
+    events: int
 
 
 class Event(NamedTuple):
@@ -161,7 +169,7 @@ def _converter(type: types.Type, texts: Texts) -> Callable[[Value], Any]:
     if isinstance(type, types.AvgType):
         return lambda value: Average(*value)
     if isinstance(type, types.HISTOGRAMS):
-        return lambda counts: Histogram(buckets(type, counts))
+        return lambda counts: Histogram(Bucket(*found) for found in buckets(type, counts))
     return plain(type, texts) or _same
 
 

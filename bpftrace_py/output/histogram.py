@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from bpftrace_py.types import HistType, LhistType
 
@@ -12,16 +11,10 @@ _SUFFIXES = " KMGTPE"
 _MEMO_MOST = 4096
 
 
-class Bucket(NamedTuple):
-    """Values from `low` to below `high`; None where there is no bound."""
-
-    low: int | None
-    high: int | None
-    events: int
-
-
-def buckets(type: HistType | LhistType, counts: Sequence[int]) -> list[Bucket]:
+def buckets(type: HistType | LhistType, counts: Sequence[int]) -> list[tuple[int | None, int | None, int]]:
     """The buckets from the first to the last one that counted something; none if none did.
+
+    Each is (lowest value, the first value above it, events); None where there is no bound.
 
     `counts` has all slots of the type, in order; one that is too short counts as zeros.
     """
@@ -29,7 +22,7 @@ def buckets(type: HistType | LhistType, counts: Sequence[int]) -> list[Bucket]:
     if not used:
         return []
     bounds = _log2_bounds if isinstance(type, HistType) else _linear_bounds
-    return [Bucket(*bounds(type, index), counts[index]) for index in range(used[0], used[-1] + 1)]
+    return [(*bounds(type, index), counts[index]) for index in range(used[0], used[-1] + 1)]
 
 
 def _log2_bounds(type: HistType | LhistType, index: int) -> tuple[int | None, int | None]:
@@ -119,7 +112,7 @@ def quantile(type: HistType | LhistType, counts: Sequence[int], fraction: float)
     None if nothing was counted. In a bucket without a bound, the bound that it has.
     """
     used = buckets(type, counts)
-    left = fraction * sum(bucket.events for bucket in used)
+    left = fraction * sum(events for _, _, events in used)
     for low, high, count in used:
         if left <= count and count:
             if low is None or high is None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpftrace_py.output import histogram
+from bpftrace_py.results import Bucket
 from bpftrace_py.types import HIST, HistType, LhistType
 
 
@@ -94,7 +95,7 @@ def test_nothing_counted_has_no_rows(type: HistType | LhistType) -> None:
 
 @given(st.lists(st.integers(0, 1 << 64), min_size=1, max_size=HIST.BUCKETS), st.integers(0, 1 << 40))
 def test_rows_account_for_every_event(counts: list[int], divisor: int) -> None:
-    used = histogram.buckets(HIST, counts)
+    used = [Bucket(*bucket) for bucket in histogram.buckets(HIST, counts)]
     assert sum(bucket.events for bucket in used) == sum(counts)
     shown = lines(HIST, counts, divisor)
     assert [int(row.split(")" if ")" in row else "]")[1].split()[0]) for row in shown] == [
@@ -107,7 +108,7 @@ def test_rows_account_for_every_event(counts: list[int], divisor: int) -> None:
 
 def test_buckets_touch() -> None:
     for type, counts in ((HIST, [1] * HIST.BUCKETS), (LhistType(5, 50, 5), [1] * LhistType(5, 50, 5).buckets)):
-        used = histogram.buckets(type, counts)
+        used = [Bucket(*bucket) for bucket in histogram.buckets(type, counts)]
         assert [bucket.high for bucket in used[:-1]] == [bucket.low for bucket in used[1:]]
 
 
