@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from bpftrace_py.types import HistType, LhistType
+
+TYPE_CHECKING = False  # but for type checkers: a start has no time to import typing
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 BAR_WIDTH = 52
 _SUFFIXES = " KMGTPE"

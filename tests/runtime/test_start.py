@@ -13,7 +13,10 @@ import pytest
 from tests.live import run_command
 
 OPENS = "tracepoint:syscalls:sys_enter_openat { @[comm, str(args->filename)] = count(); exit(); }"
-MAPS = 'BEGIN { @a[1, "x"] = sum(1); @b = avg(2); @c = hist(3); @d[comm] = lhist(4, 0, 9, 1); printf("%d %s\\n", pid, comm); print(@a); exit(); }'
+MAPS = (
+    'BEGIN { @a[1, "x"] = sum(1); @b = avg(2); @c = hist(3); @d[comm] = lhist(4, 0, 9, 1); '
+    'printf("%d %s\\n", pid, comm); print(@a); exit(); }'
+)
 SLOW = {
     "site", "typing", "re", "inspect", "dataclasses", "click", "ply", "bcc", "elftools", "json", "subprocess",
     "collections", "contextlib", "enum", "functools", "signal", "threading",
