@@ -44,7 +44,7 @@ class KernelTypes(Protocol):
 
     def named(self, keyword: str, name: str | None = None) -> dict[str, list[int]]:
         """The numbers of the structs, unions or enums, by name; more than one for a name where parts of the kernel differ.
-        With `name`, those of that name."""
+        With `name`, those of that name. Of a module, those that the kernel does not have."""
 
     def definition(self, number: int) -> list[str]:
         """The type of such a number as it is defined in C, one line each."""

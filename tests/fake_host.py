@@ -290,6 +290,9 @@ class FakeKernelTypes:
     def record_names(self) -> Iterable[str]:
         return list(_FIELDS)
 
+    def named(self, keyword: str, name: str | None = None) -> dict[str, list[int]]:
+        return {}
+
 
 class FakeModuleTypes(FakeKernelTypes):
     """Those of a module that has one function and one record."""

@@ -112,13 +112,14 @@ class Btf:
         return list(names)
 
     def named(self, keyword: str, name: str | None = None) -> dict[str, list[int]]:
-        """The numbers of all that is a `struct`, `union` or `enum` with a body and a name, or with this name, by name."""
+        """The numbers of all that is a `struct`, `union` or `enum` with a body and a name, or with this name, by name. Of a module
+        those that the kernel does not have."""
         kinds = _KEYWORDS[keyword]
         if name is not None:
-            numbers = sorted(set(self.image.find_all(name, kinds)))
+            numbers = sorted({number for number in self.image.find_all(name, kinds) if number >= self.image.first})
             return {name: numbers} if numbers else {}
         found: dict[str, list[int]] = {}
-        for number in range(1, self.image.count):
+        for number in range(self.image.first, self.image.count):
             record = self.image.record(number)
             if record is not None and record[0] in kinds and record[1]:
                 found.setdefault(self.image.string(record[1]), []).append(number)

@@ -44,7 +44,7 @@ class BtfImage:
         self.strings_at = strings_at
         self.strings_end = strings_end
         self.types_end = types_at
-        self.count = 1
+        self.first, self.count = 1, 1  # its own types have the numbers from `first` to below `count`
         self._searches = 0
         self._index: dict[bytes, list[int]] | None = None
         self._position: Callable[[int], int] = lambda number: types_at
@@ -160,7 +160,7 @@ class ModuleImage(BtfImage):
         super().__init__(own.data, own.types_at, own.strings_at, own.strings_end)
         self._base, self._own = base, own
         self.types_end = own.types_end
-        self.count = base.count + own.count - 1
+        self.first, self.count = base.count, base.count + own.count - 1
         self._position = self._place
 
     def _place(self, number: int) -> int:
@@ -170,7 +170,7 @@ class ModuleImage(BtfImage):
 
     def is_own(self, number: int) -> bool:
         """Whether a type is the module's, not the kernel's."""
-        return number >= self._base.count
+        return number >= self.first
 
     def record(self, number: int) -> tuple[int, int, int, int, int] | None:
         if not self.is_own(number):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bpftrace_py.ktypes import btf_image
 from bpftrace_py.ktypes.btf import Btf
+from bpftrace_py.probes.type_listing import list_types, type_hint
 from bpftrace_py.types import Field, IntegerType, PointerType, RecordType
 from tests.btf_blob import BtfBlob
+from tests.fake_host import FakeHost
 
 INT32 = IntegerType(4, True)
 
@@ -83,3 +87,29 @@ def test_a_damaged_one_is_none() -> None:
     base = btf_image.parse(BtfBlob().data())
     assert base is not None
     assert btf_image.parse_module(b"nothing", base) is None
+
+
+class _Host(FakeHost):
+    """A kernel with one module, from blobs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kernel, self._module = kernel_and_module()
+
+    def kernel_types(self) -> Any:
+        return self._kernel
+
+    def module_types(self, module: str) -> Any:
+        return self._module
+
+
+def test_types_of_modules_are_listed_with_the_kernels() -> None:
+    host = _Host()
+    assert list(list_types("struct", "*", host, False)) == ["struct file", "struct ovl_file"]
+    assert list(list_types("enum", "*", host, False)) == ["enum color", "enum state"]
+    assert list(list_types("struct", "ovl_file", host, True)) == [
+        "struct ovl_file {", "\tstruct file *real;", "\tint flags;", "};", "",
+    ]  # fmt: skip
+    kernels, modules = "struct file {\n\tint flags;\n\tint mode;\n};\n", "struct file {\n\tint other;\n};\n"
+    assert "\n".join(list_types("struct", "file", host, True)) == f"{kernels}\n{modules}"
+    assert type_hint("enum", "ovl_file", host) == "did you mean `struct ovl_file`?"
