@@ -130,7 +130,7 @@ def attach(loaded: Loaded, progress: Progress | None = None) -> Attached:
 
 
 def _raise_descriptor_limit(links: Sequence[Link], features: Features) -> None:
-    """Make room for the links' descriptors, as far as the hard limit goes."""
+    """Make room for the links' descriptors: beyond the hard limit where we may, else as far as that goes."""
     needed = sum(len(features.online_cpus) if link.method in ("timer", "perf_event") else 1 for link in links)
     if needed < 256:
         return  # the smallest limit in use is 1024
@@ -138,10 +138,15 @@ def _raise_descriptor_limit(links: Sequence[Link], features: Features) -> None:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = len(os.listdir("/proc/self/fd")) + needed + _SPARE_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
-        )
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return
+        except (OSError, ValueError):
+            wanted = hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Attacher:
