@@ -19,8 +19,10 @@ _MOST_PARTS = 8
 def compile_parts(c_source: str, functions: tuple[str, ...]) -> tuple[Image, str]:
     """As `bcc_backend.compile_image`, for a process without other threads. Raises `EOFError` if a process beside it has ended."""
     parts = split(c_source, functions, len(os.sched_getaffinity(0)))
-    beside = [_Beside(*part) for part in parts[1:]]
+    beside: list[_Beside] = []
     try:
+        for part in parts[1:]:
+            beside.append(_Beside(*part))
         image, log = bcc_backend.compile_image(*parts[0])
         programs = dict(image.programs)
         for other in beside:
