@@ -2,8 +2,10 @@
 
 A record is laid out as `TupleType((UINT32, *argument_types))` behind the ring's own header. For each `printf` of the
 script there is one function, compiled when its first record comes, that turns a run of records into a list of texts in
-one comprehension: `struct` iterates, `bytes %` formats, and strings are looked up among those already cut. Everything
-else goes to an `Actions` object, one record at a time, after the text before it has been printed.
+one comprehension: `struct` iterates, `bytes %` formats, and strings are looked up among those already cut. Where the
+texts are only written one behind the other, long runs are formatted many records at a time, by a format repeated as
+often: no Python is run for each record then. Everything else goes to an `Actions` object, one record at a time, after the
+text before it has been printed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-_PENDING = 4096  # texts that are kept before they are handed on
+_PENDING = 4096  # events whose texts are kept before they are handed on
+_PIECE = 128  # records that are formatted at once
 _MEMO_BYTES = 4 << 20  # of strings that a memo keeps
 _MEMO_MOST = 1 << 14
 
@@ -68,8 +71,9 @@ Act: TypeAlias = "Callable[[memoryview], bool]"  # carries out the actions of re
 class Decoder:
     """The handler of a unit's records: a `ring_buffer.Handler`.
 
-    `emit` gets lists of texts, one a `printf` event: `Output.printf`. With `events` it gets lists of
-    `(action, values)` instead, the values as `values.plain` makes them. Call `flush` after each drain.
+    `emit` gets lists of texts, one a `printf` event: `Output.printf`. With `joined` a text may be that of several events, one
+    behind the other. With `events` it gets lists of `(action, values)` instead, the values as `values.plain` makes them.
+    Call `flush` after each drain.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Decoder:
         emit: Callable[[list[Any]], None],
         actions: Actions,
         *,
+        joined: bool = False,
         events: bool = False,
     ) -> None:
         self.damaged = 0  # records that were too short or of no action
@@ -86,18 +91,20 @@ class Decoder:
         self._texts = texts
         self._emit = emit
         self._actions = actions
+        self._joined = joined
         self._events = events
         # By action and stride: an action's records have one size.
         self._runs: dict[tuple[int, int], Run] = {}
         self._acts: dict[tuple[int, int], Act] = {}
         self._pending: list[Any] = []
+        self._most_pending = _PENDING // _PIECE if joined else _PENDING
 
     def run(self, action: int, records: memoryview, count: int) -> bool:
         kind = action, len(records) // count
         run = self._runs.get(kind)
         if run is not None:
             self._pending += run(records)
-            if len(self._pending) >= _PENDING:
+            if len(self._pending) >= self._most_pending:
                 self.flush()
             return False
         act = self._acts.get(kind)
@@ -116,7 +123,7 @@ class Decoder:
             return None
         formatter = compile_format(action.format, action.arguments, self._texts)
         layout = _record_layout(action.arguments, stride, formatter.codes)
-        return compile_lone_text(formatter, action.arguments, layout) if layout else None
+        return _compile_lone_text(formatter, action.arguments, layout) if layout else None
 
     def flush(self) -> None:
         """Hand on what was decoded."""
@@ -137,7 +144,8 @@ class Decoder:
             formatter = compile_format(action.format, arguments, self._texts)
             layout = _record_layout(arguments, stride, formatter.codes)
             if layout:
-                self._runs[number, stride] = compile_text_run(formatter, arguments, layout)
+                compile_run = _compile_joined_run if self._joined else _compile_text_run
+                self._runs[number, stride] = compile_run(formatter, arguments, layout)
         elif isinstance(action, unit.Printf):
             layout = _record_layout(arguments, stride)
             if layout:
@@ -211,45 +219,77 @@ class _Memo(dict["Any", "Any"]):
         return result
 
 
-def compile_text_run(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Run:
-    """The function that formats a run of records laid out as `layout`."""
-    names, items, text = _text_expression(formatter, arguments)
+def _compile_text_run(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Run:
+    """The function that formats each record of a run, laid out as `layout`."""
+    return _text_run(formatter, _converters(formatter, arguments), layout)
+
+
+def _compile_joined_run(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Run:
+    """The function that formats a run in pieces of many records, and what is left at its end record by record."""
+    converters = _converters(formatter, arguments)
+    each = _text_run(formatter, converters, layout)
+    # By the number of the argument: where there is something to do.
+    columns = [(index, convert) for index, convert in enumerate(converters) if convert]
+    width = len(arguments)
+    piece = struct.Struct("=" + layout.removeprefix("=") * _PIECE)
+    size, unpack, template = piece.size, piece.unpack_from, formatter.template * _PIECE
+
+    def run(records: memoryview) -> list[bytes]:
+        texts = []
+        at = 0
+        for at in range(size, len(records) + 1, size):
+            items = unpack(records, at - size)
+            if columns:
+                changed = list(items)
+                for index, convert in columns:
+                    changed[index::width] = map(convert, items[index::width])
+                items = tuple(changed)
+            texts.append(template % items)
+        return texts + each(records[at:]) if at < len(records) else texts
+
+    return run
+
+
+def _text_run(formatter: Formatter, converters: Sequence[Callable[[Any], Any] | None], layout: str) -> Run:
+    names, items, text = _text_expression(formatter, converters)
     names["unpack"] = struct.Struct(layout).iter_unpack
     run: Run = eval(f"lambda records: [{text} for {items} in unpack(records)]", names)
     return run
 
 
-def compile_lone_text(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Callable[[memoryview, int], bytes]:
+def _compile_lone_text(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Callable[[memoryview, int], bytes]:
     """The function that formats the one record at an offset of the ring buffer's data."""
-    names, items, text = _text_expression(formatter, arguments)
+    names, items, text = _text_expression(formatter, _converters(formatter, arguments))
     names["unpack"] = struct.Struct(layout).unpack_from
     exec(f"def lone(data, offset):\n {items} = unpack(data, offset)\n return {text}", names)
     lone: Callable[[memoryview, int], bytes] = names["lone"]
     return lone
 
 
-def _text_expression(formatter: Formatter, arguments: Sequence[Type]) -> tuple[dict[str, Any], str, str]:
+def _converters(formatter: Formatter, arguments: Sequence[Type]) -> list[Callable[[Any], Any] | None]:
+    """Those of the formatter, through a memo where one pays."""
+    return [
+        _Memo(convert, max(16, min(_MEMO_MOST, _MEMO_BYTES // max(type.size, 1)))).__getitem__ if convert and memoize else convert
+        for convert, memoize, type in zip(formatter.converters, formatter.memoize, arguments, strict=True)
+    ]
+
+
+def _text_expression(
+    formatter: Formatter, converters: Sequence[Callable[[Any], Any] | None]
+) -> tuple[dict[str, Any], str, str]:
     """What formats the items of a record: the names in it, the target for the items, and the expression.
 
-    It is generated: calls are left out where an argument needs none, and a look-up in a memo stands where one pays. It is
-    made of the numbers of the arguments; nothing of the script is in it.
+    It is generated: calls are left out where an argument needs none. It is made of the numbers of the arguments; nothing of
+    the script is in it.
     """
     names: dict[str, Any] = {"template": formatter.template}
+    if not any(converters):
+        return names, "items", "template % items"
     parts = []
-    for index, (convert, memoize, type) in enumerate(
-        zip(formatter.converters, formatter.memoize, arguments, strict=True)
-    ):
-        item = f"a{index}"
-        if convert is not None:
-            if memoize:
-                names[f"f{index}"] = _Memo(convert, max(16, min(_MEMO_MOST, _MEMO_BYTES // max(type.size, 1))))
-            else:
-                names[f"f{index}"] = convert
-            item = f"f{index}[{item}]" if memoize else f"f{index}({item})"
-        parts.append(item)
-    if any(formatter.converters):
-        return names, "".join(f"a{index}," for index in range(len(parts))), f"template % ({','.join(parts)},)"
-    return names, "items", "template % items"
+    for index, convert in enumerate(converters):
+        names[f"f{index}"] = convert
+        parts.append(f"f{index}(a{index})" if convert else f"a{index}")
+    return names, "".join(f"a{index}," for index in range(len(parts))), f"template % ({','.join(parts)},)"
 
 
 def _compile_event_run(action: unit.Printf, layout: str, texts: Texts) -> Run:

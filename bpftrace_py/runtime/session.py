@@ -161,8 +161,10 @@ class Session:
             self.unit, self.output, self.maps, self._shell_commands, self.config.cat_bytes_max,
             lambda: self.stop.set("exit"), self.stop.__bool__, self.warn,
         )  # fmt: skip
-        emit = self._emit or self.output.printf
-        self.decoder = Decoder(self.unit.actions, self.output.texts, emit, self.actions, events=self._emit is not None)
+        self.decoder = Decoder(
+            self.unit.actions, self.output.texts, self._emit or self.output.printf, self.actions,
+            joined=self.output.printf_as_it_is, events=self._emit is not None,
+        )  # fmt: skip
         self.losses = LossReport(
             self.loaded.unit, self.maps, self.output, self.actions, self.warn, self.stop.__bool__,
             lambda: self.stop.set("exit", in_order=False),

@@ -55,10 +55,10 @@ def record(action: int, arguments: bytes = b"", *, align: int = 8) -> bytes:
 
 
 def decode(
-    *payloads: bytes, events: bool = False, escape: bool = False, table: tuple[unit.Action, ...] = TABLE
+    *payloads: bytes, joined: bool = False, events: bool = False, escape: bool = False, table: tuple[unit.Action, ...] = TABLE
 ) -> tuple[list[Any], Decoder]:
     kernel, log = Kernel(1 << 20), Log()
-    decoder = Decoder(table, Texts(Names(), FIELDS, escape=escape), log.emit, log, events=events)
+    decoder = Decoder(table, Texts(Names(), FIELDS, escape=escape), log.emit, log, joined=joined, events=events)
     for payload in payloads:
         kernel.put(payload)
     kernel.ring().drain(decoder)
@@ -74,6 +74,42 @@ def test_printf() -> None:
     seen, decoder = decode(*[line(n, b"dd%d" % (n % 3), n * n) for n in range(500)])
     assert seen == [b"%d dd%d %d\n" % (n, n % 3, n * n) for n in range(500)]
     assert decoder.damaged == 0
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_printf_of_many_at_once(count: int) -> None:
+    seen, decoder = decode(*[line(n, b"dd%d" % (n % 3), n * n) for n in range(count)], joined=True)
+    assert b"".join(seen) == b"".join([b"%d dd%d %d\n" % (n, n % 3, n * n) for n in range(count)])
+    # The first runs are short: how long the next one may be is guessed by the last.
+    assert max(text.count(b"\n") for text in seen) == (128 if count == 1000 else 1)
+    assert decoder.damaged == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from([PRINT, NONE, WIDE, TIME]), st.sampled_from([1, 2, 128, 129, 300])), max_size=6))
+def test_many_at_once_are_the_same_as_each_by_itself(runs: list[tuple[int, int]]) -> None:
+    payloads = []
+    for kind, count in runs:
+        for n in range(count):
+            text = [b"a\x1b", b"b%d" % n, b"0123456789abcdef"][n % 3]
+            payloads.append(
+                line(n, text, n * n) if kind == PRINT
+                else record(WIDE, struct.pack("=QQIIqI4sqq", n, 16, 7, 1, -n, n % 5, b"a\x01zz", 65 + n % 20, n)) if kind == WIDE
+                else record(kind)
+            )  # fmt: skip
+    for escape in (False, True):
+        each, together = decode(*payloads, escape=escape)[0], decode(*payloads, joined=True, escape=escape)[0]
+        assert _texts_joined(together) == _texts_joined(each)
+
+
+def _texts_joined(seen: list[Any]) -> list[Any]:
+    """Texts that follow each other made one; actions stay where they are."""
+    result: list[Any] = []
+    for item in seen:
+        if isinstance(item, bytes) and result and isinstance(result[-1], bytes):
+            result[-1] += item
+        else:
+            result.append(item)
+    return result
 
 
 def test_printf_of_other_types() -> None:
@@ -202,5 +238,6 @@ def test_a_memo_is_bounded() -> None:
 @pytest.mark.parametrize("count", [0, 1, 60])
 def test_any_number_of_arguments(count: int) -> None:
     table = (unit.Printf(1, " ".join(["%d"] * count), (t.INT64,) * count),)
-    seen, _ = decode(record(0, struct.pack(f"={count}q", *range(count))), table=table)
-    assert seen == [" ".join(str(n) for n in range(count)).encode()]
+    payload, text = record(0, struct.pack(f"={count}q", *range(count))), " ".join(str(n) for n in range(count)).encode()
+    assert decode(payload, table=table)[0] == [text]
+    assert b"".join(decode(*[payload] * 200, joined=True, table=table)[0]) == text * 200
