@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import workloads
 from bench.experiment import Experiment, Figures, Row
-from bench.tracers import BenchError, Run, Tracer
+from bench.tracers import BenchError, Run, Tracer, ours
 
 NOTHING = "BEGIN { exit(); }"
 OPENAT = "tracepoint:syscalls:sys_enter_openat { @[comm, str(args->filename)] = count(); }"
@@ -16,6 +19,13 @@ OPENAT = "tracepoint:syscalls:sys_enter_openat { @[comm, str(args->filename)] = 
 OPENAT_TOLD = OPENAT.replace("count(); }", 'count(); printf("first\\n"); }')
 TOOL = Path(__file__).parent / "programs" / "tool.bt"
 _OPENS_A_SECOND = 2000
+# What no first compilation can do without: the interpreter, libbcc with LLVM, and one `BPF()`.
+_BCC_ALONE = """
+import sys
+sys.path += sys.argv[1:]
+from bpftrace_py.runtime.bcc_backend import compile_image
+compile_image("int nothing(void *context) { return 0; }", ["nothing"])
+"""
 
 
 def _warm_and_cold(tracer: Tracer, prefix: str, once: Callable[[Tracer], float]) -> Figures:
@@ -47,6 +57,15 @@ def openat(tracer: Tracer, size: int) -> Figures:
 
 def tool(tracer: Tracer, size: int) -> Figures:
     return _warm_and_cold(tracer, "tool", _until_tool_runs)
+
+
+def bcc_alone(tracer: Tracer, size: int) -> Figures:
+    """The floor under our own start with an empty cache; nothing of the peer's compares."""
+    if tracer.name != ours().name:
+        return {}
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-I", "-S", "-c", _BCC_ALONE, *filter(None, sys.path)], check=True)
+    return {"bcc-alone": 1000 * (time.monotonic() - start)}
 
 
 def _peak(tracer: Tracer, program: str) -> float:
@@ -92,6 +111,11 @@ EXPERIMENTS = (
             Row("tool-cold", "start to first event of a 100-line tool with 10 probes, cache empty", "ms", 0.6, 0.4),
             Row("tool-warm", "the same, warm", "ms", 0.3, 0.2),
         ), rounds=(2, 7), warm_up=True,
+    ),
+    Experiment(
+        "bcc-alone", bcc_alone,
+        (Row("bcc-alone", "the floor of a first start: Python, BCC, and `BPF()` of an empty program, nothing else", "ms"),),
+        rounds=(3, 11), warm_up=True,
     ),
     Experiment(
         "memory", memory,

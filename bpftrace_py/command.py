@@ -36,12 +36,10 @@ if TYPE_CHECKING:
     from bpftrace_py.runtime.child import Child
     from bpftrace_py.runtime.compiler_process import CompilerProcess
     from bpftrace_py.runtime.loader import Loaded
-    from bpftrace_py.runtime.ring_ahead import RingAhead
     from bpftrace_py.runtime.session import Session
 
 ATTACHED = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # the variable that asks for it, and what is printed
 STACK_FORMATS = ("folded", "flamegraph")
-RING_WORTH_IT = 1 << 20  # bytes; a smaller one takes the kernel less than starting a thread for it
 _GARBAGE_EVERY = 100_000  # allocations: events come and go without cycles, so looking for those finds little
 
 
@@ -367,21 +365,16 @@ class _Run:
 
         self._compiler.begin(first_form(unit, Features()).c_source, [program.function for program in unit.programs])
 
-    def _begin_ring(self, unit: Unit) -> RingAhead | None:
-        if unit.ring_bytes < RING_WORTH_IT:
-            return None
-        from bpftrace_py.runtime.ring_ahead import RingAhead
-
-        return RingAhead(unit.ring_bytes)
-
     def _session(self, unit: Unit, output: int) -> int:
-        ring = self._begin_ring(unit)
+        from bpftrace_py.runtime.maps_ahead import MapsAhead, costly_maps
+
+        ahead = MapsAhead(costly_maps(unit))
         from bpftrace_py.runtime.event_loop import Signals
         from bpftrace_py.runtime.session import Interrupted, OutputClosed, Session
 
         session = Session(
             unit, self._config, lambda texts: self._make_output(texts, output), child=self._child, process=self._process,
-            cache=self._cache, warn=None if self._options.format_ == "json" else self._warn, ring=ring,
+            cache=self._cache, warn=None if self._options.format_ == "json" else self._warn, ahead=ahead,
             compiler=self._compiler,
         )  # fmt: skip
         self._running = session

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # --- numbers of the ABI (include/uapi/linux/bpf.h, perf_event.h)
 
 MAP_TYPE_HASH = 1
+MAP_TYPE_PERCPU_HASH = 5
 MAP_TYPE_RINGBUF = 27
 
 PROG_TYPE_KPROBE, PROG_TYPE_TRACEPOINT, PROG_TYPE_PERF_EVENT = 2, 5, 7

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bpftrace_py.runtime.compiler_process import CompilerProcess
-    from bpftrace_py.runtime.ring_ahead import RingAhead
+    from bpftrace_py.runtime.maps_ahead import MapsAhead
 
 PROGRAM_TYPES = {
     "raw_tracepoint": kernel.PROG_TYPE_RAW_TRACEPOINT,
@@ -104,29 +104,29 @@ class Loaded:
 class _Tools:
     """What a unit is loaded with. See `load`."""
 
-    __slots__ = ("features", "cache", "log_size", "ring", "compiler")
+    __slots__ = ("features", "cache", "log_size", "ahead", "compiler")
 
     def __init__(
-        self, features: Features, cache: Cache | None, log_size: int, ring: RingAhead | None, compiler: CompilerProcess | None
+        self, features: Features, cache: Cache | None, log_size: int, ahead: MapsAhead | None, compiler: CompilerProcess | None
     ) -> None:
         self.features, self.cache, self.log_size = features, cache, log_size
-        self.ring, self.compiler = ring, compiler
+        self.ahead, self.compiler = ahead, compiler
 
 
 def load(
-    unit: Unit, features: Features, *, cache: Cache | None = None, log_size: int = 1 << 24, ring: RingAhead | None = None,
+    unit: Unit, features: Features, *, cache: Cache | None = None, log_size: int = 1 << 24, ahead: MapsAhead | None = None,
     compiler: CompilerProcess | None = None,
 ) -> Loaded:  # fmt: skip
     """Compile a unit (or take it from `cache`), create its maps and load every program in the ways it will be attached.
 
-    `compiler` compiles, this process if there is none. `ring` becomes the ring buffer; it stays the caller's to close if it
-    does not fit.
+    `compiler` compiles, this process if there is none. Of the maps of `ahead` those are used that fit; the others stay the
+    caller's to close.
     Where the verifier gives up on the script's loops, they get fewer rounds (`Loaded.unit` tells) and it is asked again;
     where it does not let the program look into the task_struct, `comm` is read by a helper.
     Raises `HostError` where this machine or user cannot, or the program is more than the verifier follows, `InternalError`
     where clang or the verifier refuses what we made.
     """
-    tools = _Tools(features, cache, log_size, ring, compiler)
+    tools = _Tools(features, cache, log_size, ahead, compiler)
     if unit.task_comm is not None:
         try:
             return _load_with_loops(unit.with_task_comm(), tools)
@@ -184,7 +184,7 @@ def _load_once(unit: Unit, tools: _Tools) -> Loaded:
         if cache is not None:
             cache.store_image(key, image)
     compiled_at = time.perf_counter()
-    loaded = Loaded(unit, image, _create_maps(image, tools.ring), tools.features, tools.log_size)
+    loaded = Loaded(unit, image, _create_maps(image, tools.ahead), tools.features, tools.log_size)
     try:
         loaded.from_cache, loaded.compiler_output = from_cache, output
         loaded.links = plan(unit, tools.features)
@@ -204,12 +204,12 @@ def _compile(c_source: str, functions: list[str], compiler: CompilerProcess | No
     return bcc_backend.compile_image(c_source, functions)
 
 
-def _create_maps(image: Image, ring: RingAhead | None) -> tuple[int, ...]:
+def _create_maps(image: Image, ahead: MapsAhead | None) -> tuple[int, ...]:
     fds: list[int] = []
     try:
         for spec in image.maps:
-            ahead = ring.take(spec.max_entries) if ring is not None and spec.kind == kernel.MAP_TYPE_RINGBUF else None
-            fds.append(_create_map(spec) if ahead is None else ahead)
+            begun = ahead.take(spec) if ahead is not None else None
+            fds.append(_create_map(spec) if begun is None else begun)
     except BaseException:
         for fd in fds:
             os.close(fd)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bpftrace_py.runtime.child import Child
     from bpftrace_py.runtime.compiler_process import CompilerProcess
     from bpftrace_py.runtime.handover import Handover
-    from bpftrace_py.runtime.ring_ahead import RingAhead
+    from bpftrace_py.runtime.maps_ahead import MapsAhead
     from bpftrace_py.runtime.totals import Totals
 else:
     import _signal as signal  # `signal` makes enumerations of all its numbers: 2 ms
@@ -85,14 +85,14 @@ class Session:
 
     `make_output` is given what prints the unit's values. `child` is the command of -c, `process` a pidfd of the process
     of -p: the session ends with them. With `emit`, `printf` events go there as `(action, values)` and not to the output.
-    `warn` is told what is worth a warning while it runs; the default prints it to the output. `ring` may have been begun for
-    the unit's events, and `compiler` with its C; it stays the caller's to close.
+    `warn` is told what is worth a warning while it runs; the default prints it to the output. `ahead` may have begun
+    the unit's maps, and `compiler` its C; that one stays the caller's to close.
     """
 
     def __init__(
         self, unit: units.Unit, config: Config, make_output: MakeOutput, *, child: Child | None = None,
         process: int | None = None, cache: Cache | None = None, emit: Emit | None = None,
-        warn: Callable[[Diagnostic], None] | None = None, ring: RingAhead | None = None,
+        warn: Callable[[Diagnostic], None] | None = None, ahead: MapsAhead | None = None,
         compiler: CompilerProcess | None = None,
     ) -> None:  # fmt: skip
         self.unit = unit
@@ -104,14 +104,14 @@ class Session:
         self._child = child
         self._process = process
         self._cache = cache
-        self._ring = ring
+        self._ahead = ahead
         self._compiler = compiler
         self._emit = emit
         self._warn_to = warn
         self._shell_commands = plan_systems(unit.actions)
         self._closers: list[Callable[[], None]] = [self.stop.close]
-        if ring is not None:
-            self._closers.append(ring.close)
+        if ahead is not None:
+            self._closers.append(ahead.close)
         self._lost_before_end: int | None = None
         self._started = self._ended = 0.0
         self._handover: Handover | None = None
@@ -128,7 +128,7 @@ class Session:
 
             raise not_permitted()
         self.loaded = load(
-            self.unit, self.features, cache=self._cache, log_size=self.config.log_size, ring=self._ring,
+            self.unit, self.features, cache=self._cache, log_size=self.config.log_size, ahead=self._ahead,
             compiler=self._compiler,
         )  # fmt: skip
         self._closers.append(self.loaded.close)

@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from bpftrace_py.codegen.unit import Tracepoint
+from bpftrace_py.compiler import compile_source
+from bpftrace_py.config import Config
 from bpftrace_py.diagnostics import HostError, InternalError
 from bpftrace_py.live_host import LiveHost
-from bpftrace_py.runtime import bcc_backend, kallsyms_scan, kernel
+from bpftrace_py.runtime import bcc_backend, kallsyms_scan, kernel, maps_ahead
 from bpftrace_py.runtime.cache import Cache
+from bpftrace_py.runtime.image import MapSpec
 from bpftrace_py.runtime.loader import load
-from bpftrace_py.runtime.ring_ahead import RingAhead
+from bpftrace_py.runtime.maps_ahead import MapsAhead, costly_maps
+from bpftrace_py.source import Source
 from tests.runtime.small_units import BEGIN, FEATURES, LIBC, loaded, program, unit, words
 
 SOURCE = """
@@ -123,31 +127,60 @@ def test_a_warm_start_needs_no_bcc(begin, tmp_path):
     assert result.stdout == "0 True False\n[]\n"
 
 
+def fields_of(fd: int) -> dict[str, str]:
+    """What the kernel says of a file descriptor."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 @pytest.mark.parametrize("size", [1 << 16, 1 << 12])
-def test_a_ring_buffer_may_have_been_begun(size: int, tmp_path: Path) -> None:
-    """It is used if it is of the right size, and stays its maker's otherwise."""
+def test_maps_may_have_been_begun(size: int, tmp_path: Path) -> None:
+    """They are used if they are what the image asks for, and stay their maker's otherwise."""
     sends = unit(f"{SOURCE}\nRING(3, events, {1 << 16});\n", program("begin", *BEGIN))
     cache = Cache(str(tmp_path / "cache"))
-    with load(sends, FEATURES, cache=cache, ring=RingAhead(1 << 16)) as cold:
-        assert not cold.from_cache
-    ring = RingAhead(size)
-    with load(sends, FEATURES, cache=cache, ring=ring) as warm:
+    load(sends, FEATURES, cache=cache).close()
+    ring = MapSpec("events", kernel.MAP_TYPE_RINGBUF, 0, 0, size, 0)
+    ahead = MapsAhead([ring])
+    with load(sends, FEATURES, cache=cache, ahead=ahead) as warm:
         assert warm.from_cache
-        fields = Path(f"/proc/self/fdinfo/{warm.map_fd('events')}").read_text().split()
-        assert fields[fields.index("map_type:") + 1] == str(kernel.MAP_TYPE_RINGBUF)
-        assert fields[fields.index("max_entries:") + 1] == str(1 << 16)
-        left = ring.take(size)
+        fields = fields_of(warm.map_fd("events"))
+        assert fields["map_type"] == str(kernel.MAP_TYPE_RINGBUF) and fields["max_entries"] == str(1 << 16)
+        left = ahead.take(ring)
         assert (left is None) == (size == 1 << 16)
         if left is not None:
             os.close(left)
-        ring.close()
+        ahead.close()
         assert warm.run("begin") == 0
 
 
-def test_a_ring_buffer_that_cannot_be_is_left_to_the_loader() -> None:
-    ring = RingAhead(1000)  # no power of two
-    assert ring.take(1000) is None
-    ring.close()
+def test_a_map_that_cannot_be_is_left_to_the_loader() -> None:
+    ring = MapSpec("events", kernel.MAP_TYPE_RINGBUF, 0, 0, 1000, 0)  # no power of two
+    ahead = MapsAhead([ring])
+    assert ahead.take(ring) is None
+    ahead.close()
+
+
+def test_maps_that_nobody_took_are_given_up() -> None:
+    before = os.listdir("/proc/self/fd")
+    ahead = MapsAhead([MapSpec(name, kernel.MAP_TYPE_PERCPU_HASH, 8, 8, 4096, 0) for name in ("a", "b")])
+    ahead.close()
+    ahead.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("key", ["pid", "comm", "pid, comm", "kstack", "ustack, pid", 'str($1), (int8)1, "ab"'])
+def test_costly_maps_are_those_of_the_image(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or they would be made in vain."""
+    monkeypatch.setattr(maps_ahead, "_MOST", 100)
+    values = ("count()", "sum(cpu)", "min(cpu)", "max(cpu)", "avg(cpu)", "stats(cpu)", "hist(cpu)", "lhist(cpu, 0, 9, 1)")
+    updates = " ".join(f"@m{i}[{key}] = {value};" for i, value in enumerate(values))
+    script = Source(f'BEGIN {{ {updates} @x[{key}] = 1; @y = hist(1); printf("x"); }}')
+    compiled = compile_source(script, Config(parameters=("x",)), LiveHost())
+    with load(compiled, FEATURES) as made:
+        plain = [spec.plain() for spec in made.image.maps]
+    specs = costly_maps(compiled)
+    assert [spec.name for spec in specs] == ["events", *[f"m{i}" for i in range(len(values))]]
+    assert [spec.plain() for spec in specs if spec.plain() not in plain] == []
 
 
 def test_compiling_leaves_the_process_as_it_was(begin, capfd):
