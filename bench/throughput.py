@@ -113,6 +113,6 @@ EXPERIMENTS = (
         (
             Row("latency", "printf latency at 10 events/s, median of {n}", "us", 1.0),
             Row("latency-worst", "the same, the worst", "us"),
-        ), sizes=(20, 50), rounds=(1, 3),
+        ), sizes=(20, 50), rounds=(1, 7),
     ),
 )  # fmt: skip

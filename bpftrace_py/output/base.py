@@ -11,7 +11,7 @@ from bpftrace_py.types import Type
 
 TYPE_CHECKING = False  # but for type checkers: a warm start has no time to import typing
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from bpftrace_py.output.maps import Element
     from bpftrace_py.runtime.totals import Totals
@@ -31,11 +31,11 @@ class Writer:
         assert mode in ("line", "full", "none")
         self.fd = fd
         self.mode = mode
-        self._parts: list[bytes] = []
+        self.waiting: list[bytes] = []  # to be written
         self._size = 0
 
     def write(self, data: bytes) -> None:
-        self._parts.append(data)
+        self.waiting.append(data)
         self._size += len(data)
         if self._size >= _FULL or self.mode == "none":
             self.flush()
@@ -45,29 +45,12 @@ class Writer:
         if self.mode != "full":
             self.flush()
 
-    def at_once(self) -> Callable[[bytes], None]:
-        """A function that does what `write` and `flush` do, with fewer calls where nothing else waits to be written."""
-        fd, write = self.fd, os.write
-
-        def write_at_once(data: bytes) -> None:
-            written = 0
-            if not self._parts:
-                try:
-                    written = write(fd, data)
-                except OSError:
-                    pass  # `flush` meets it again, and knows what to do
-            if written != len(data):
-                self.write(data[written:])
-                self.flush()
-
-        return write_at_once
-
     def flush(self) -> None:
         """Write all there is."""
-        if not self._parts:
+        if not self.waiting:
             return
-        data = memoryview(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-        self._parts, self._size = [], 0
+        data = memoryview(self.waiting[0] if len(self.waiting) == 1 else b"".join(self.waiting))
+        self.waiting, self._size = [], 0
         while data:
             try:
                 data = data[os.write(self.fd, data) :]

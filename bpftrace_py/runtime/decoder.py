@@ -65,6 +65,8 @@ class Actions(Protocol):
 
 Item: TypeAlias = "Any"  # of a record, as `struct` took it out
 Run: TypeAlias = "Callable[[memoryview], list[Any]]"  # records -> what is emitted for them
+# Takes the items out of a record at an offset of the ring buffer's data; makes text of them; the bytes to the next record.
+Lone: TypeAlias = "tuple[Callable[[memoryview, int], tuple[Item, ...]], Callable[[tuple[Item, ...]], bytes], int]"
 Act: TypeAlias = "Callable[[memoryview], bool]"  # carries out the actions of records; True ends the drain
 
 
@@ -116,14 +118,14 @@ class Decoder:
         self.damaged += count
         return False
 
-    def lone(self, number: int, stride: int) -> Callable[[memoryview, int], bytes] | None:
-        """What formats one record at an offset of the ring buffer's data, if it is of a `printf` and of the right size."""
+    def lone(self, number: int, stride: int) -> Lone | None:
+        """What formats a record by itself, if it is of a `printf` and has the right size."""
         action = self._table[number] if number < len(self._table) else None
         if not isinstance(action, unit.Printf) or self._events:
             return None
         formatter = compile_format(action.format, action.arguments, self._texts)
         layout = _record_layout(action.arguments, stride, formatter.codes)
-        return _compile_lone_text(formatter, action.arguments, layout) if layout else None
+        return _compile_lone(formatter, action.arguments, layout) if layout else None
 
     def flush(self) -> None:
         """Hand on what was decoded."""
@@ -257,13 +259,15 @@ def _text_run(formatter: Formatter, converters: Sequence[Callable[[Any], Any] | 
     return run
 
 
-def _compile_lone_text(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Callable[[memoryview, int], bytes]:
-    """The function that formats the one record at an offset of the ring buffer's data."""
-    names, items, text = _text_expression(formatter, _converters(formatter, arguments))
-    names["unpack"] = struct.Struct(layout).unpack_from
-    exec(f"def lone(data, offset):\n {items} = unpack(data, offset)\n return {text}", names)
-    lone: Callable[[memoryview, int], bytes] = names["lone"]
-    return lone
+def _compile_lone(formatter: Formatter, arguments: Sequence[Type], layout: str) -> Lone:
+    record = struct.Struct(layout)
+    converters = _converters(formatter, arguments)
+    if not any(converters):
+        return record.unpack_from, formatter.template.__mod__, record.size
+    names, items, text = _text_expression(formatter, converters)
+    exec(f"def format(items):\n {items} = items\n return {text}", names)
+    format: Callable[[tuple[Item, ...]], bytes] = names["format"]
+    return record.unpack_from, format, record.size
 
 
 def _converters(formatter: Formatter, arguments: Sequence[Type]) -> list[Callable[[Any], Any] | None]:

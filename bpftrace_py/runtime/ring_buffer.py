@@ -299,8 +299,9 @@ class Poller:
         self._urgent.register(ring.fd, select.EPOLLIN | select.EPOLLET)
         self._urgent.register(self._others.fileno(), select.EPOLLIN)
         self._empty = self.EMPTY_DRAINS  # nothing flows yet: the first event wakes us, and does not wait for the end of a pause
-        # Called at once when the ring has woken us: whether it has handled an event.
-        self.on_wake: Callable[[], bool] | None = None
+        self._only_the_ring = [(ring.fd, select.EPOLLIN)]
+        # Called at once when the ring has woken us: whether it has handled an event. `bool` answers that it has not.
+        self.on_wake: Callable[[], bool] = bool
         self._requested = False
         self._quiet = False  # a wait after the request has ended without an event
         self._last = 0.0  # when there were events, monotonic
@@ -335,7 +336,7 @@ class Poller:
         if self._ring.pending:
             longest = min(longest, self.BUSY)
         ready = self._all.poll(longest)
-        if self.on_wake is not None and len(ready) == 1 and ready[0][0] == self._ring.fd and self.on_wake():
+        if ready == self._only_the_ring and self.on_wake():
             self._empty = self.EMPTY_DRAINS + 1 if self._is_sparse() else 0
         if not ready:
             self._quiet = longest >= self.LONGEST

@@ -203,7 +203,9 @@ class Session:
             poller = Poller(ring, self._request_wakeup)
         loop = EventLoop(self.stop, ring, poller, self.decoder, self._settle, self.losses)
         if ring is not None and poller is not None and self._emit is None:
-            poller.on_wake = on_wake(ring, self.decoder, self.output, loop)
+            take_one = on_wake(ring, self.decoder, self.output, loop)
+            if take_one is not None:
+                poller.on_wake = take_one
         for fd in self.resolver.descriptors:
             loop.watch(fd, lambda: loop.in_background(self.resolver.poll))
         if self.resolver.descriptors:
