@@ -1,8 +1,9 @@
 """Creates the maps that take the kernel long beside the import of what a session needs: a tenth of a warm start.
 
-A ring buffer of 8 MiB takes 2 ms, a per-CPU hash of 4096 elements, whose memory is taken at once, 3 to 5. On a machine with a second
-CPU that is over when Python has imported the rest, or BCC has compiled. Each map is one call, without the interpreter's lock, in
-a thread of its own: one that did more would be in the way of the imports, and take more than it gives.
+A ring buffer of 8 MiB takes 2 ms, a per-CPU hash of 4096 elements, whose memory is taken at once, 3 to 5. With a second CPU, most of
+that is over when Python has imported the rest, or BCC has compiled. A thread makes one call for each map, without the
+interpreter's lock: one that did more would be in the way of the imports, and take more than it gives. So would more threads than
+there are other CPUs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _LARGE_RING = 1 << 20  # bytes; a smaller one takes the kernel less than starting a thread for it
 _MANY_ELEMENTS = 512  # of a per-CPU hash, the same
-_MOST = 8  # threads
+_MOST = 8
 _TWO_WORDS = (types.SumType, types.MinType, types.MaxType, types.AvgType, types.StatsType)
 
 
@@ -45,37 +46,55 @@ def _percpu_hash(script_map: ScriptMap) -> MapSpec:
 
 
 class MapsAhead:
-    """Maps that are being created, begun at once."""
+    """Maps that are being created, begun at once, one after another on each CPU but this one."""
 
     def __init__(self, specs: Sequence[MapSpec]) -> None:
-        self._begun = {spec.plain(): _Begun(spec) for spec in specs}
+        self._parts = {spec.plain(): _Part(spec) for spec in specs}
+        self._waiting = list(self._parts.values())  # those that no thread has begun
+        for _ in range(min(len(specs), len(os.sched_getaffinity(0)) - 1)):
+            try:
+                _thread.start_new_thread(self._create_all, ())
+            except RuntimeError:  # no more threads may be started
+                break
+
+    def _create_all(self) -> None:
+        while True:
+            try:
+                part = self._waiting.pop(0)
+            except IndexError:
+                return
+            part.create()
 
     def take(self, spec: MapSpec) -> int | None:
         """The file descriptor, which is the caller's from now on; None if this map was not begun, was taken, or failed."""
-        begun = self._begun.pop(spec.plain(), None)
-        return None if begun is None else begun.fd()
+        part = self._parts.pop(spec.plain(), None)
+        if part is None:
+            return None
+        try:
+            self._waiting.remove(part)
+        except ValueError:  # a thread has it
+            return part.fd()
+        return None
 
     def close(self) -> None:
         """Give up what nobody took."""
-        while self._begun:
-            fd = self._begun.popitem()[1].fd()
+        for part in list(self._parts.values()):
+            fd = self.take(part.spec)
             if fd is not None:
                 os.close(fd)
 
 
-class _Begun:
+class _Part:
+    """One map, for one thread to create."""
+
     def __init__(self, spec: MapSpec) -> None:
-        self._spec = spec
+        self.spec = spec
         self._fd: int | None = None
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        try:
-            _thread.start_new_thread(self._create, ())
-        except RuntimeError:  # no more threads may be started
-            self._done.release()
 
-    def _create(self) -> None:
-        spec = self._spec
+    def create(self) -> None:
+        spec = self.spec
         try:
             self._fd = kernel.map_create(
                 spec.kind, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -422,11 +423,43 @@ def linker_cache(data: bytes) -> None:
             assert "\0" not in name + path
 
 
+def claims_what_it_has(data: bytes) -> bool:
+    """Whether marshalled data of the kinds that a cache entry has is as long as its numbers and lengths say, or longer."""
+    at, objects = 0, 1
+    while objects and at < len(data):
+        code = chr(data[at] & 0x7F)
+        rest = len(data) - at - 1
+        at, objects = at + 1, objects - 1
+        if code in "ir":  # a number, a reference
+            at += 4
+        elif code in "zZ)" and rest:
+            length = data[at]
+            at, objects = (at + 1, objects + length) if code == ")" else (at + 1 + length, objects)
+        elif code in "lsutaA(" and rest >= 4:
+            length = int.from_bytes(data[at : at + 4], sys.byteorder, signed=True)
+            if (length < 0 and code != "l") or abs(length) * (2 if code == "l" else 1) > rest:
+                return False
+            at += 4 + (0 if code == "(" else abs(length) * (2 if code == "l" else 1))
+            objects += length if code == "(" else 0
+        elif code not in "NTFg":
+            return False
+        elif code == "g":
+            at += 8
+    return not objects and at <= len(data)
+
+
 @target
 def cache_entry(data: bytes) -> None:
-    """A file of the compile cache: as it is, and with a digest that fits."""
+    """A file of the compile cache: as it is, and with a digest that fits.
+
+    Who can make the latter can write to root's private files. What `marshal` does with a list that claims to have a billion
+    elements is not looked at: it takes memory for them.
+    """
+    contents = [data]
+    if claims_what_it_has(data):
+        contents.append(MAGIC + sha256(data).digest() + data)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as directory:
-        for content in (data, MAGIC + sha256(data).digest() + data):
+        for content in contents:
             with open(f"{directory}/entry", "wb") as file:
                 file.write(content)
             os.chmod(f"{directory}/entry", 0o600)

@@ -6,6 +6,7 @@ what it was.
 
 from __future__ import annotations
 
+import marshal
 import random
 from functools import cache
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzz.guard import limited
 from tests.fuzz.run_atheris import CORPUS, saved
 from tests.fuzz.seeds import seeds, words
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import TARGETS, claims_what_it_has
 
 MUTATIONS = 40  # of each target, several edits each
 INTERESTING = tuple(
@@ -41,6 +42,14 @@ def test_corpus(target: str) -> None:
     for data in inputs(target):
         with limited():
             TARGETS[target](data)
+
+
+def test_cache_entries_are_looked_at_unless_they_claim_more_than_they_have() -> None:
+    assert all(claims_what_it_has(data) for data in seeds("cache_entry"))
+    plain = marshal.dumps(((1, -(1 << 70), "x", "ä" * 300, b"b" * 300, None, True), "x"))
+    assert claims_what_it_has(plain) and not claims_what_it_has(plain[:-1])
+    for code in b"(lsu":  # a billion elements, digits, bytes
+        assert not claims_what_it_has(bytes([code]) + (1 << 30).to_bytes(4, "little") + bytes(100))
 
 
 def mutated(data: bytes, others: list[bytes], rng: random.Random) -> bytes:

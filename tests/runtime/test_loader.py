@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -133,14 +134,27 @@ def fields_of(fd: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+RING = MapSpec("events", kernel.MAP_TYPE_RINGBUF, 0, 0, 1 << 16, 0)
+HASHES = [MapSpec(name, kernel.MAP_TYPE_PERCPU_HASH, 8, 8, 4096, 0) for name in ("a", "b", "c")]
+
+
+def begun(specs: list[MapSpec], monkeypatch: pytest.MonkeyPatch, cpus: int = 2) -> MapsAhead:
+    """With as many threads as a machine with so many CPUs has for it; all are begun, if there is a thread."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)))
+    ahead = MapsAhead(specs)
+    while cpus > 1 and ahead._waiting:
+        time.sleep(0.001)
+    return ahead
+
+
 @pytest.mark.parametrize("size", [1 << 16, 1 << 12])
-def test_maps_may_have_been_begun(size: int, tmp_path: Path) -> None:
+def test_maps_may_have_been_begun(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are used if they are what the image asks for, and stay their maker's otherwise."""
     sends = unit(f"{SOURCE}\nRING(3, events, {1 << 16});\n", program("begin", *BEGIN))
     cache = Cache(str(tmp_path / "cache"))
     load(sends, FEATURES, cache=cache).close()
     ring = MapSpec("events", kernel.MAP_TYPE_RINGBUF, 0, 0, size, 0)
-    ahead = MapsAhead([ring])
+    ahead = begun([ring], monkeypatch)
     with load(sends, FEATURES, cache=cache, ahead=ahead) as warm:
         assert warm.from_cache
         fields = fields_of(warm.map_fd("events"))
@@ -153,19 +167,33 @@ def test_maps_may_have_been_begun(size: int, tmp_path: Path) -> None:
         assert warm.run("begin") == 0
 
 
-def test_a_map_that_cannot_be_is_left_to_the_loader() -> None:
-    ring = MapSpec("events", kernel.MAP_TYPE_RINGBUF, 0, 0, 1000, 0)  # no power of two
-    ahead = MapsAhead([ring])
-    assert ahead.take(ring) is None
+def test_a_map_that_was_begun_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = begun([RING, *HASHES], monkeypatch)
+    other = MapSpec("b", kernel.MAP_TYPE_PERCPU_HASH, 8, 16, 4096, 0)
+    assert ahead.take(other) is None
+    fd = ahead.take(HASHES[1])
+    assert fd is not None and fields_of(fd)["max_entries"] == "4096"
+    os.close(fd)
+    assert ahead.take(HASHES[1]) is None
     ahead.close()
 
 
-def test_maps_that_nobody_took_are_given_up() -> None:
+@pytest.mark.parametrize("cpus", [1, 2, 9])
+def test_maps_that_nobody_took_are_given_up(cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
     before = os.listdir("/proc/self/fd")
-    ahead = MapsAhead([MapSpec(name, kernel.MAP_TYPE_PERCPU_HASH, 8, 8, 4096, 0) for name in ("a", "b")])
-    ahead.close()
+    ahead = begun(HASHES, monkeypatch, cpus)
+    assert cpus > 1 or ahead.take(HASHES[0]) is None  # with one CPU the loader makes them all
     ahead.close()
     assert os.listdir("/proc/self/fd") == before
+    MapsAhead(HASHES).close()  # whatever was begun until then
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_map_that_cannot_be_is_left_to_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = MapSpec("events", kernel.MAP_TYPE_RINGBUF, 0, 0, 1000, 0)  # no power of two
+    ahead = begun([ring], monkeypatch)
+    assert ahead.take(ring) is None
+    ahead.close()
 
 
 @pytest.mark.parametrize("key", ["pid", "comm", "pid, comm", "kstack", "ustack, pid", 'str($1), (int8)1, "ab"'])
