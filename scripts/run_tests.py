@@ -1,7 +1,8 @@
 """Runs test suites by name, one pytest each, and says at the end what passed, failed and was skipped, and why.
 
 A suite that fails does not stop the next one, but the exit status is 1 if any failed. Suites that attach to the kernel
-run one test at a time: they share that kernel.
+run one test at a time: they share that kernel. Those in a guest have another, which is emulated on one CPU: where there is
+a second one, the other suites run meanwhile.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +61,7 @@ class Suite:
     directories: tuple[str, ...]  # or tests in them
     options: tuple[str, ...] = ()
     live: bool = True  # attaches to this machine's kernel: needs root
+    in_guest: bool = False
 
 
 SUITES = {
@@ -67,8 +72,8 @@ SUITES = {
     "runtime": Suite(("tests/runtime",)),
     "loads": Suite(("tests/fuzz",), ("-m", "live")),  # random programs, on this kernel
     "differential": Suite(("tests/differential",)),
-    "guest": Suite(("tests/guest", *SECOND_KERNEL), ("--in-guest",), live=False),
-    "guest-all": Suite(("tests/guest", "tests/runtime"), ("--in-guest",), live=False),
+    "guest": Suite(("tests/guest", *SECOND_KERNEL), ("--in-guest",), live=False, in_guest=True),
+    "guest-all": Suite(("tests/guest", "tests/runtime"), ("--in-guest",), live=False, in_guest=True),
 }
 
 
@@ -82,20 +87,59 @@ class Outcome:
     skipped: tuple[tuple[str, str], ...] = ()  # (test, reason)
 
 
-def run(name: str, suite: Suite, extra: list[str]) -> Outcome:
-    directories = [d for d in suite.directories if not (ROOT / d).is_dir() or any((ROOT / d).rglob("test_*.py"))]
-    print(f"\n\033[1m==> {name}: {' '.join(dict.fromkeys(d.partition('::')[0] for d in directories))}\033[0m", flush=True)
-    report = REPORTS / f"{name}.xml"
-    report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *suite.options, *directories, *extra]
-    if suite.live and os.geteuid() != 0:
-        command = ["sudo", "env", "PYTHONDONTWRITEBYTECODE=1", *command]
-    start = time.monotonic()
-    status = subprocess.run(command, cwd=ROOT).returncode if directories else 5
-    outcome = Outcome(name, failed=status != 0, seconds=time.monotonic() - start)
-    if report.exists():
-        read_report(report, outcome)
-    return outcome
+class Run:
+    """A suite at work. Its output goes to `log`, or where ours goes."""
+
+    def __init__(self, name: str, extra: list[str], log: IO[bytes] | None = None) -> None:
+        self.name, self.log = name, log
+        suite = SUITES[name]
+        directories = [d for d in suite.directories if not (ROOT / d).is_dir() or any((ROOT / d).rglob("test_*.py"))]
+        where = " ".join(dict.fromkeys(d.partition("::")[0] for d in directories))
+        print(f"\n\033[1m==> {name}: {where}{', beside the others' if log else ''}\033[0m", flush=True)
+        self.report = REPORTS / f"{name}.xml"
+        self.report.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={self.report}", *suite.options, *directories, *extra]
+        if suite.live and os.geteuid() != 0:
+            command = ["sudo", "env", "PYTHONDONTWRITEBYTECODE=1", *command]
+        self.start = time.time()
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) if directories else None
+
+    def outcome(self) -> Outcome:
+        """When it is through."""
+        failed = self.process is None or self.process.wait() != 0
+        if self.log is not None:
+            print(f"\n\033[1m==> {self.name}\033[0m", flush=True)
+            self.log.seek(0)
+            sys.stdout.buffer.write(self.log.read())
+            sys.stdout.flush()
+        outcome = Outcome(self.name, failed, seconds=time.time() - self.start)
+        if self.report.exists():
+            outcome.seconds = self.report.stat().st_mtime - self.start  # it may have ended long ago
+            read_report(self.report, outcome)
+        return outcome
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def run_all(names: list[str], extra: list[str]) -> list[Outcome]:
+    """Their outcomes, in this order."""
+    runs: dict[str, Run] = {}
+    outcomes: dict[str, Outcome] = {}
+    with ExitStack() as stack:
+        if len(os.sched_getaffinity(0)) > 1 and not all(SUITES[name].in_guest for name in names):
+            for name in (name for name in names if SUITES[name].in_guest):
+                runs[name] = Run(name, extra, stack.enter_context(tempfile.TemporaryFile()))
+                stack.callback(runs[name].stop)
+        for name in (name for name in names if name not in runs):
+            run = Run(name, extra)
+            stack.callback(run.stop)
+            outcomes[name] = run.outcome()
+        for name, beside in runs.items():
+            outcomes[name] = beside.outcome()
+    return [outcomes[name] for name in names]
 
 
 def read_report(report: Path, outcome: Outcome) -> None:
@@ -129,7 +173,7 @@ def main(arguments: list[str]) -> int:
         return 2
     REPORTS.mkdir(parents=True, exist_ok=True)
     try:
-        outcomes = [run(name, SUITES[name], extra) for name in names]
+        outcomes = run_all(names, extra)
     finally:
         give_back()
     print("\n\033[1m==> Summary\033[0m")

@@ -458,7 +458,8 @@ def test_runqueue() -> None:
 
 def test_switches() -> None:
     run_rivals = two("rival2")
-    worker = Worker("napper", "for i in range(20): time.sleep(0.001)")
+    # Python tells the kernel a moment to wait for: where that is over before the kernel looks, as in an emulator, it does not wait.
+    worker = Worker("napper", "for i in range(20): time.sleep(0.05)")
 
     def workload() -> None:
         run_rivals()

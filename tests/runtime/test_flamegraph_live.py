@@ -51,8 +51,8 @@ def test_folded_stacks(workload: str) -> None:
     assert done.status == 0
     lines = done.lines
     assert lines == sorted(lines)
-    # The command has our name until it is executed, and that may take a sample's time.
-    assert all(re.fullmatch(r"(burner;|bpftrace-py;.*execve).* [1-9]\d*", line) for line in lines), lines
+    # The command has our name until it is executed, and that may take some samples' time.
+    assert all(re.fullmatch(r"(burner|bpftrace-py);.* [1-9]\d*", line) for line in lines), lines
     assert done.stderr == "Attaching 1 probe...\n"
     compute = [line for line in lines if re.search(r";main;work;compute( \d+$|;)", line)]
     look = [
