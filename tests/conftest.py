@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ from tests.guest.bridge import (  # noqa: F401  (hooks: pytest finds them here)
 # A slow machine is no failure, and the same examples every time make a failure one that can be looked at again.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
+
+# Who starts us by nohup, or behind the scenes of a shell, has us ignore these, and all that we start with us: a trap of a shell
+# is of no use for them then.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 TESTS = Path(__file__).parent
 LIVE = tuple(TESTS / name for name in ("runtime", "differential", "guest"))
