@@ -35,7 +35,7 @@ def _experiment(
     key: str, body: str, target: float | None, stretch: float | None, sizes: tuple[int, int] = (200_000, 1_000_000)
 ) -> Experiment:
     row = Row(key, f"kernel, per event: `{body}`", "ns", target, stretch)
-    return Experiment(key, _cost_of(key, body), (row,), sizes=sizes, rounds=(2, 5))
+    return Experiment(key, _cost_of(key, body), (row,), sizes=sizes, rounds=(2, 11))
 
 
 def _keyed() -> list[Experiment]:

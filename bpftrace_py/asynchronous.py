@@ -193,3 +193,8 @@ class AsyncTraceSession:
     def lost_events(self) -> int:
         """How many events found no room, after the end of the program."""
         return self._session._lost
+
+    @property
+    def missed_events(self) -> int:
+        """For how many events the kernel ran no program, as the CPU was in one already; after the end of the program."""
+        return self._session._missed

@@ -103,7 +103,7 @@ class TraceSession:
         self._child: Child | None = None
         self._maps: dict[str, Any] | None = None
         self._finished = False
-        self._lost = 0
+        self._lost = self._missed = 0
         self.unit: Unit | None = None
         if command is None:  # with a command, its process id is a part of what is compiled
             self._compile(config if pid is None else replace(config, pid=pid))
@@ -181,6 +181,7 @@ class TraceSession:
             self._finished = True
             session.finish(print_maps=False)
             self._lost = session.losses.events_lost()
+            self._missed = session.missed_events()
             self._maps = {script_map.name: self._read(script_map.name) for script_map in session.unit.maps}
 
     def _close(self) -> None:
@@ -264,6 +265,11 @@ class TraceSession:
     def lost_events(self) -> int:
         """How many events found no room so far."""
         return self._session.losses.events_lost() if self._session is not None else self._lost
+
+    @property
+    def missed_events(self) -> int:
+        """For how many events so far the kernel ran no program, as the CPU was in one already."""
+        return self._session.missed_events() if self._session is not None else self._missed
 
 
 class _LiveMaps(Mapping[str, Any]):

@@ -203,6 +203,7 @@ class _RunFamilies:
         self._failed = names.take("probes_failed", GAUGE)
         self._events = names.take("events", COUNTER)
         self._lost_events = names.take("lost_events", COUNTER)
+        self._missed_events = names.take("missed_events", COUNTER)
         self._lost_updates = names.take("lost_map_updates", COUNTER)
         self._lost_stacks = names.take("lost_stacks", COUNTER)
         self._stopped_loops = names.take("stopped_loops", COUNTER)
@@ -221,6 +222,7 @@ class _RunFamilies:
             _gauge(self._failed, "Probes that could not be attached", [({}, totals.probes_failed)]),
             _counter(self._events, "Events that the script has sent: printf() and the like", [({}, totals.events)]),
             _counter(self._lost_events, "Events that found no room in the buffer", [({}, totals.lost_events)]),
+            _counter(self._missed_events, "Events for which no program was run", [({}, totals.missed_events)]),
             _counter(self._lost_updates, "Updates that a full map has refused", updates),
             _counter(self._lost_stacks, "Stacks that could not be kept", [({}, totals.lost_stacks)]),
             _counter(self._stopped_loops, "Loops of the script that were stopped", loops),

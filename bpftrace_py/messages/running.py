@@ -35,6 +35,12 @@ DAMAGED_EVENTS = message(
     "W0909", "{count} events were not understood: this is a bug in bpftrace-py", "The records in the ring buffer were not as expected."
 )
 STACKS_LOST = message("W0910", "{count} stack traces could not be kept, because too many different ones came")
+EVENTS_MISSED = message(
+    "W0915", "the probes missed {count} events: they came while their CPU was at another one",
+    "The kernel does not run a program inside itself, and most not inside another, whosever that is. An event in an interrupt that"
+    " comes while a block is at work, or one that the block itself brings about, is passed over: the quicker the block, the fewer are."
+    " Samples of `profile`, `software` and `hardware` that come at such a moment are not counted by the kernel, and so not told.",
+)
 LOOP_STOPPED = message(
     "W0911", "the loop in line {line} was stopped {times}, {after}",
     "The kernel must see that every loop ends, and a loop without end must not stop the machine. From Linux 6.9 on, the loops of a"

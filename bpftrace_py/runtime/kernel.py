@@ -39,6 +39,9 @@ _PROG_LOAD, _PROG_TEST_RUN, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_BATCH, _LINK_CREAT
 _MAP_LOOKUP_AND_DELETE_BATCH = 25
 _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 15, 19, 23
 
+_PROG_INFO_MISSES = 208  # where struct bpf_prog_info has recursion_misses
+_PROG_INFO_SIZE = _PROG_INFO_MISSES + 8
+
 _PERF_IOC_SET_BPF = 0x40042408
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_ATTR_FREQUENCY = 1 << 10  # bit of perf_event_attr's flag word: sample_period is a frequency
@@ -259,6 +262,17 @@ def prog_load(
         # ENOSPC now would mean a full log, which says less than the first errno.
         number = number if refused.errno == errno.ENOSPC else refused.errno or number
     raise LoadError(number, log.value.decode(errors="replace"))
+
+
+def prog_misses(fd: int) -> int:
+    """How often a program was not run for an event, as its CPU was in it, or in another one, already (Linux 5.12; 0 before)."""
+    info = buffer(_PROG_INFO_SIZE)
+    try:
+        _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, _PROG_INFO_SIZE, ctypes.addressof(info)))
+    except OSError:
+        return 0
+    misses: int = struct.unpack_from("=Q", info, _PROG_INFO_MISSES)[0]
+    return misses
 
 
 def prog_test_run(fd: int) -> int:

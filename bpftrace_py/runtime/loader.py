@@ -88,6 +88,14 @@ class Loaded:
         """Run a program of kind `raw_tracepoint` once, now (BEGIN, END); what it returned."""
         return kernel.prog_test_run(self.program(function))
 
+    def missed(self) -> dict[str, int]:
+        """By function, the events so far for which the kernel did not run it, as the CPU was in a program already."""
+        counts: dict[str, int] = {}
+        for (function, _, _), fd in self._programs.items():
+            if count := kernel.prog_misses(fd):
+                counts[function] = counts.get(function, 0) + count
+        return counts
+
     def close(self) -> None:
         """Give up every map and program; a second time does nothing."""
         for fd in (*self._programs.values(), *self._map_fds):

@@ -72,6 +72,13 @@ class LossReport:
         self._output.lost(self._events - self._events_told)
         self._events_told = self._events
 
+    def _tell_missed(self, missed: dict[str, int]) -> None:
+        function, most = max(missed.items(), key=lambda item: item[1])
+        program = self._unit.program(function)
+        of = f"{most} of them are" if len(missed) > 1 else "they are"
+        where = program.attachments[0].target.name if len(program.attachments) == 1 else f"the probes in line {program.line}"
+        self._warn(warning(messages.EVENTS_MISSED, count=sum(missed.values()), hint=f"{of} of {where}; a quicker block misses fewer"))
+
     def _perform_pending(self) -> None:
         pending = self._maps.take_pending()
         if self._stopped():
@@ -96,9 +103,11 @@ class LossReport:
         """How many events found no room so far."""
         return self._maps.lost()[0] if self._unit.lost is not None else 0
 
-    def finish(self, before_end: int) -> None:
+    def finish(self, before_end: int, missed: dict[str, int]) -> None:
         """The last losses, and the totals. `before_end`: `events_lost` when the session stopped; what was lost while it
-        was detaching came after its end."""
+        was detaching came after its end. `missed`: events for which functions were not run, until then."""
+        if missed:
+            self._tell_missed(missed)
         if self._unit.lost is None:
             return
         counts = self._maps.lost()

@@ -113,6 +113,7 @@ class Session:
         if ahead is not None:
             self._closers.append(ahead.close)
         self._lost_before_end: int | None = None
+        self._missed_before_end: dict[str, int] | None = None
         self._started = self._ended = 0.0
         self._handover: Handover | None = None
 
@@ -330,7 +331,7 @@ class Session:
         self.output.end_of_events()
         if print_maps and self.config.print_maps_on_exit:
             self._print_maps()
-        self.losses.finish(self._lost_before_end or 0)
+        self.losses.finish(self._lost_before_end or 0, self._missed_before_end or {})
         if not_run := self.actions.not_run:
             self.warn(warning(messages.COMMANDS_NOT_RUN, count=not_run))
         if damaged := self.decoder.damaged:
@@ -346,12 +347,18 @@ class Session:
         assert self.attached is not None
         self.loop.drain_present()
         self._lost_before_end = self.losses.events_lost()
+        self._missed_before_end = self.loaded.missed()
         self._ended = time.monotonic()
         self.attached.detach(on_detaching)
         self.loop.discard()  # what came after the end
         self.actions.at_end()
         self._run_special("END")
         self.loop.drain_all()
+
+    def missed_events(self) -> int:
+        """For how many events so far, or until the end, the kernel ran no program, as the CPU was in one already."""
+        missed = self.loaded.missed() if self._missed_before_end is None else self._missed_before_end
+        return sum(missed.values())
 
     def totals(self) -> Totals:
         """How the run went so far; after its end, how it went."""
@@ -362,7 +369,7 @@ class Session:
             lost[0] = self._lost_before_end
         seconds = (self._ended or time.monotonic()) - self._started if self._started else 0.0
         failed = len(self.attached.failures) if self.attached is not None else 0
-        return totals(self.loaded.unit, lost, seconds=seconds, failed=failed, events=self.loop.handled)
+        return totals(self.loaded.unit, lost, self.missed_events(), seconds=seconds, failed=failed, events=self.loop.handled)
 
     def _print_maps(self) -> None:
         """Every map, by name. One without elements leaves its empty line, as bpftrace does."""

@@ -125,8 +125,8 @@ def test_json_ends_with_the_totals_of_the_run() -> None:
     lost = sum(line["data"]["events"] for line in lines if line["type"] == "lost_events")
     assert totals.pop("seconds") >= 0
     assert totals == {
-        "probes": 1, "probes_failed": 0, "events": printed, "lost_events": lost, "lost_updates": {"@n": 200}, "lost_stacks": 0,
-        "stopped_loops": {},
+        "probes": 1, "probes_failed": 0, "events": printed, "lost_events": lost, "missed_events": 0, "lost_updates": {"@n": 200},
+        "lost_stacks": 0, "stopped_loops": {},
     }  # fmt: skip
     assert printed + lost == 301  # the exit(), too, which is made up for
 

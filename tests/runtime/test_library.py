@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,17 @@ def test_lost_events_are_events_too() -> None:
         events = list(session)
     printed = [e for e in events if e.kind == "printf"]
     assert sum(e.values[0] for e in events if e.kind == "lost") == session.lost_events == 600 - len(printed) + 1
+
+
+def test_missed_events_are_counted() -> None:
+    """An interrupt frees memory while the block is at work for memory that is freed."""
+    deadline = time.monotonic() + 120
+    with trace("tracepoint:kmem:kmem_cache_free { @[kstack(30)] = count(); }") as session:
+        while not session.missed_events:
+            assert time.monotonic() < deadline, "no event was missed"
+            subprocess.run(["cat", "/proc/self/maps"], check=True, stdout=subprocess.DEVNULL)
+        seen = session.missed_events
+    assert session.missed_events >= seen
 
 
 def test_warnings_of_the_run_are_events() -> None:

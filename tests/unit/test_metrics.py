@@ -49,7 +49,7 @@ def a_map(
 
 def collect(source: Exported, **elements: Any) -> dict[str, Family]:
     unit = Unit("test.bt", "", (), tuple(e._map for e in source._maps), ())
-    run = totals(unit, [0] * 10, seconds=1.5, failed=0, events=3)
+    run = totals(unit, [0] * 10, 0, seconds=1.5, failed=0, events=3)
     return {family.name: family for family in source.collect(Maps(**elements), run)}  # type: ignore[arg-type]
 
 
@@ -92,7 +92,7 @@ def test_labels_are_named_after_the_keys() -> None:
 def test_a_map_with_an_underscore_is_not_shown() -> None:
     unit = Unit("t", "", (), (a_map("_start", UINT64, INT64), a_map("x", types.COUNT)), ())
     source = Exported(unit, Texts(Resolver()), 10)
-    run = totals(unit, [0], seconds=0, failed=0, events=0)
+    run = totals(unit, [0], 0, seconds=0, failed=0, events=0)
     names = {family.name for family in source.collect(Maps(x=[((), 1)]), run)}  # type: ignore[arg-type]
     assert "bpftrace_x" in names
     assert not [name for name in names if "start" in name]
@@ -226,16 +226,12 @@ def test_what_the_run_loses_is_told() -> None:
         bounded_loops=(BoundedLoop(7, 10), BoundedLoop(7, 10)),
         probe_count=3,
     )
-    run = totals(unit, [4, 5, 6, 1, 2], seconds=2.0, failed=1, events=9)
-    assert (run.probes, run.lost_events, run.lost_updates, run.lost_stacks, run.stopped_loops) == (
-        2,
-        4,
-        {"x": 5},
-        6,
-        {7: 3},
-    )
+    run = totals(unit, [4, 5, 6, 1, 2], 8, seconds=2.0, failed=1, events=9)
+    lost = run.lost_events, run.missed_events, run.lost_updates, run.lost_stacks, run.stopped_loops
+    assert (run.probes, lost) == (2, (4, 8, {"x": 5}, 6, {7: 3}))
     source = Exported(unit, Texts(Resolver()), 10)
     found = {f.name: lines(f) for f in source.collect(Maps(x=[((), 1)]), run)}  # type: ignore[arg-type]
+    assert found["bpftrace_missed_events"] == ["bpftrace_missed_events_total{} 8"]
     assert found["bpftrace_lost_map_updates"] == ['bpftrace_lost_map_updates_total{map="@x"} 5']
     assert found["bpftrace_stopped_loops"] == ['bpftrace_stopped_loops_total{line="7"} 3']
     assert found["bpftrace_events"] == ["bpftrace_events_total{} 9"]
