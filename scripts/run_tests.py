@@ -51,6 +51,7 @@ SECOND_KERNEL = tuple(
         "test_process_options.py::test_kernel_addresses_that_are_hidden",
         "test_listing_live.py::test_tracepoints_among_everything",
         "test_library.py::test_events_are_python_values",
+        "test_under_load.py::test_events_that_came_while_the_cpu_was_in_a_program_are_told",
         "test_signals.py::test_the_first_signal_ends_it_in_order[2]",
     )
 )

@@ -39,7 +39,8 @@ EVENTS_MISSED = message(
     "W0915", "the probes missed {count} events: they came while their CPU was at another one",
     "The kernel does not run a program inside itself, and most not inside another, whosever that is. An event in an interrupt that"
     " comes while a block is at work, or one that the block itself brings about, is passed over: the quicker the block, the fewer are."
-    " Samples of `profile`, `software` and `hardware` that come at such a moment are not counted by the kernel, and so not told.",
+    " The kernel does not count samples of `profile`, `software` and `hardware` that come at such a moment, so that they are not told;"
+    " older kernels count those of fewer probes (Linux 6.1: of `kfunc`).",
 )
 LOOP_STOPPED = message(
     "W0911", "the loop in line {line} was stopped {times}, {after}",

@@ -265,7 +265,11 @@ def prog_load(
 
 
 def prog_misses(fd: int) -> int:
-    """How often a program was not run for an event, as its CPU was in it, or in another one, already (Linux 5.12; 0 before)."""
+    """How often a program was not run for an event, as its CPU was in it, or in another one, already (Linux 5.12; 0 before).
+
+    What is counted depends on the kernel (kernel/bpf, kernel/trace): for programs of tracing links since then, for those of raw
+    tracepoints, kprobes and tracepoints later, for those of perf events never.
+    """
     info = buffer(_PROG_INFO_SIZE)
     try:
         _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, _PROG_INFO_SIZE, ctypes.addressof(info)))

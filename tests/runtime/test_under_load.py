@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.leftovers import Mark
-from tests.live import Session
+from tests.live import Outcome, Session
+from tests.runtime import missed_events
 from tests.testprogs.build import program as built
 
 PRODUCERS, EACH = 4, 250_000
@@ -162,46 +161,24 @@ def test_the_books_of_the_soak_balance(tmp_path: Path) -> None:
     assert done.returncode == 1 and "WRONG made " in done.stdout
 
 
-def missed(pid: int) -> int:
-    """What the kernel says of the programs of a process: for how many events it did not run them."""
-    count = 0
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        try:
-            found = re.search(r"^recursion_misses:\s*(\d+)$", path.read_text(), re.MULTILINE)
-        except OSError:  # closed meanwhile
-            continue
-        count += int(found[1]) if found else 0
-    return count
+def end_after_misses(mark: Mark, *options: str) -> tuple[str, int, Outcome]:
+    """Run a program until an event was missed: (the probe that missed it, how many events at least, how the run ended)."""
+    with Session(*options, "-e", missed_events.PROGRAM.replace("@", mark.map), env=mark.env) as session:
+        session.wait_attached()
+        missed_events.bring_about(lambda: missed_events.counted(session.pid))
+        return missed_events.PROBE, missed_events.counted(session.pid), session.interrupt()
 
 
-def end_after_misses(session: Session) -> tuple[int, str, str]:
-    """Free memory until an interrupt has come into a block that is at work for the same event; (missed at least, out, err)."""
-    session.wait_attached()
-    deadline = time.monotonic() + 120
-    while not (seen := missed(session.pid)):
-        assert time.monotonic() < deadline, "no event was missed"
-        subprocess.run(["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do cat /proc/self/maps > /dev/null; done"], check=True)
-    session.signal(signal.SIGINT)
-    done = session.wait()
-    return seen, done.stdout, done.stderr
-
-
-FREED = "tracepoint:kmem:kmem_cache_free { @[kstack(30)] = count(); }"
-
-
-def test_events_that_came_while_the_cpu_was_in_the_program_are_told(mark: Mark) -> None:
-    with Session("-e", FREED.replace("@", mark.map), env=mark.env) as session:
-        seen, _, errors = end_after_misses(session)
-    told = re.search(r"^warning\[W0915\]: the probes missed (\d+) events: they came while their CPU was at another one\n", errors, re.M)
+def test_events_that_came_while_the_cpu_was_in_a_program_are_told(mark: Mark) -> None:
+    probe, seen, done = end_after_misses(mark)
+    told = re.search(r"^warning\[W0915\]: the probes missed (\d+) events: they came while their CPU was at another", done.stderr, re.M)
     assert told and int(told[1]) >= seen
-    assert "  hint: they are of tracepoint:kmem:kmem_cache_free; a quicker block misses fewer\n" in errors
+    assert re.search(rf"  hint: (they|\d+ of them) are of {probe}; a quicker block misses fewer\n", done.stderr)
 
 
 def test_missed_events_are_in_the_totals_of_json(mark: Mark) -> None:
-    program = FREED + " tracepoint:syscalls:sys_enter_getpgid { @n = count(); }"
-    with Session("-f", "json", "-e", program.replace("@", mark.map), env=mark.env) as session:
-        seen, output, _ = end_after_misses(session)
-    lines = [json.loads(line) for line in output.splitlines()]
+    _, seen, done = end_after_misses(mark, "-f", "json")
+    lines = [json.loads(line) for line in done.lines]
     count = lines[-1]["data"]["missed_events"]
     assert count >= seen
     (told,) = [line["data"] for line in lines if line["type"] == "warning" and "W0915" in line["data"]]
