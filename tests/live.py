@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+ROOT = Path(__file__).resolve().parents[1]
+
 ATTACHED = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 IN_GUEST = "BPFTRACE_PY_IN_GUEST" in os.environ
 # Seconds. The guest is emulated and 10-20 times slower.
@@ -194,6 +196,13 @@ class Session:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream
             stream.close()
+
+
+def tool(name: str) -> str:
+    """The path of a program that `scripts/setup test` has brought."""
+    path = shutil.which(name) or shutil.which(name, path=str(ROOT / "build/prometheus/usr/bin"))
+    assert path, f"{name} is not there: run scripts/setup test"
+    return path
 
 
 def wait_until(condition: Callable[[], bool], limit: float = 30.0) -> None:

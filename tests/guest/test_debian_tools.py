@@ -33,8 +33,7 @@ writeback""".split()
 
 def tool(name: str) -> str:
     path = DIRECTORY / f"{name}.bt"
-    if not path.exists():
-        pytest.skip(f"{path} is not there: the package bpftrace is not installed")
+    assert path.exists(), "the package bpftrace is not installed: run scripts/setup test"
     return str(path)
 
 

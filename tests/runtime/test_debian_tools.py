@@ -23,8 +23,7 @@ TOOLS = {
 @pytest.mark.parametrize("name", TOOLS)
 def test_tool(name: str) -> None:
     path = DIRECTORY / f"{name}.bt"
-    if not path.exists():
-        pytest.skip(f"{path} is not there: the package bpftrace is not installed")
+    assert path.exists(), "the package bpftrace is not installed: run scripts/setup test"
     with Session(str(path)) as session:
         session.wait_attached()
         outcome = session.interrupt()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bpftrace_py.export.server import parse
-from tests.live import TIME_LIMIT, command
+from tests.live import TIME_LIMIT, command, tool
 from tests.runtime.test_export import get, serving
 
 DEPLOY = Path(__file__).resolve().parents[2] / "examples" / "deploy"
@@ -66,9 +66,6 @@ def test_the_service_runs_it() -> None:
 
 
 def test_systemd_takes_the_service(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("needs systemd (the program `systemd-analyze`)")
     text = (DEPLOY / "bpftrace-metrics.service").read_text()
     assert text.count("/usr/local/bin/bpftrace-py") == 1
     service = tmp_path / "bpftrace-metrics.service"
@@ -76,7 +73,7 @@ def test_systemd_takes_the_service(tmp_path: Path) -> None:
         text.replace("/usr/local/bin/bpftrace-py", command()).replace("man:bpftrace-py(1)", "man:bash(1)")
     )
     done = subprocess.run(
-        [analyze, "verify", "--man=no", str(service)], capture_output=True, text=True, timeout=TIME_LIMIT
+        [tool("systemd-analyze"), "verify", "--man=no", str(service)], capture_output=True, text=True, timeout=TIME_LIMIT
     )
     about_it = [line for line in done.stderr.splitlines() if service.name in line]
     assert about_it == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import TIME_LIMIT, Session, run_command
+from tests.live import TIME_LIMIT, Session, run_command, tool
 from tests.live import command as installed
 
 prometheus_client = pytest.importorskip("prometheus_client")
@@ -262,9 +261,7 @@ def free_port() -> int:
 @contextmanager
 def prometheus(target: str, directory: Path) -> Iterator[str]:
     """Debian's server, scraping a target; the URL of its API."""
-    binary = shutil.which("prometheus")
-    if binary is None:
-        pytest.skip("needs Debian's prometheus package (the program `prometheus`)")
+    binary = tool("prometheus")
     config = directory / "prometheus.yml"
     config.write_text(
         f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n"
@@ -330,9 +327,7 @@ def test_prometheus_scrapes_it(tmp_path: Path) -> None:
 
 
 def test_promtool_finds_nothing_to_complain_about() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("needs Debian's prometheus package (the program `promtool`)")
+    promtool = tool("promtool")
     with serving("-e", PROGRAM) as (session, url):
         session.wait_for("hello")
         page = get(url)

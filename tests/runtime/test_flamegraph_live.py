@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import TIME_LIMIT, command, run_command
+from tests.live import TIME_LIMIT, command, run_command, tool
 
 SVG = "{http://www.w3.org/2000/svg}"
 PROGRAM = "profile:hz:997 /pid == cpid/ { @[comm, ustack, kstack] = count(); }"
@@ -82,11 +81,8 @@ def test_the_flame_graph_has_the_functions(picture: Path) -> None:
 
 
 def test_a_renderer_without_scripts_draws_it(picture: Path) -> None:
-    convert = shutil.which("rsvg-convert")
-    if convert is None:
-        pytest.skip("needs librsvg2-bin (the program `rsvg-convert`)")
     out = picture.with_suffix(".png")
-    subprocess.run([convert, "-o", str(out), str(picture)], check=True, timeout=TIME_LIMIT)
+    subprocess.run([tool("rsvg-convert"), "-o", str(out), str(picture)], check=True, timeout=TIME_LIMIT)
     assert out.read_bytes()[:4] == b"\x89PNG"
 
 
@@ -112,14 +108,14 @@ result.setAttribute("id", "report"); result.textContent = JSON.stringify(report)
 
 
 def test_a_browser_zooms_and_searches(picture: Path, tmp_path: Path) -> None:
-    browser = shutil.which("chromium")
-    if browser is None:
-        pytest.skip("needs Debian's chromium package (the program `chromium`)")
     text = picture.read_text()
     page = tmp_path / "page.svg"
     page.write_text(text[: text.rindex("</svg>")] + f"<script><![CDATA[{CLICKS}]]></script></svg>")
     done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile", "--dump-dom", page.as_uri()],
+        [
+            tool("chromium"), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile", "--dump-dom",
+            page.as_uri(),
+        ],
         capture_output=True, text=True, timeout=TIME_LIMIT,
     )  # fmt: skip
     found = re.search(r'<desc id="report">(.*?)</desc>', done.stdout)
