@@ -56,6 +56,11 @@ class Outcome:
     status: int  # negative: the number of the signal that ended it
 
     @property
+    def complaints(self) -> str:
+        """Standard error, but for the count of events that the kernel passed over: a program on events of interrupts may miss one."""
+        return re.sub(r"^warning\[W0915\]: .*\n  hint: .*\n", "", self.stderr, flags=re.MULTILINE)
+
+    @property
     def lines(self) -> list[str]:
         return self.stdout.splitlines()
 

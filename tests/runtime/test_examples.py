@@ -37,7 +37,7 @@ def watch(tool: str, workload: Callable[[], object], *parameters: object, until:
         if until is not None:
             session.wait_for(until)
         outcome = session.interrupt()
-    assert (outcome.stderr, outcome.status) == ("", 0)
+    assert (outcome.complaints, outcome.status) == ("", 0)
     return outcome
 
 
@@ -708,7 +708,7 @@ def test_accepts() -> None:
                 accepted.close()
             listener.close()
             workload()
-            assert session.interrupt().stderr == ""
+            assert session.interrupt().complaints == ""
 
 
 def test_netbytes() -> None:
